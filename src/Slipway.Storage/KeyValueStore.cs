@@ -1,0 +1,93 @@
+using System.Collections.Concurrent;
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Slipway.Native.Sqlite;
+
+namespace Slipway.Storage;
+
+/// <summary>
+/// The embedded key-value store behind online features: keys and values are bytes in named spaces, newest write wins.
+/// </summary>
+/// <remarks>
+/// A file of its own, so that refreshing a feature view never queues behind the audited writes. Values are also kept in memory:
+/// a read on the request path is one dictionary lookup. Feature values can be recomputed from the offline store, so that
+/// <c>synchronous=NORMAL</c> is enough here; a power cut loses at most the last refresh.
+/// </remarks>
+public sealed class KeyValueStore : IDisposable
+{
+    private readonly ConcurrentDictionary<string, ConcurrentDictionary<string, byte[]>> _spaces = new(StringComparer.Ordinal);
+    private readonly SqliteConnection _connection;
+    private readonly Lock _writing = new();
+
+    /// <summary>Opens the store and loads it.</summary>
+    public KeyValueStore(StorageOptions options)
+    {
+        SqliteLibrary.Initialize();
+        Directory.CreateDirectory(options.DataDirectory);
+        _connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path.Combine(options.DataDirectory, "online.db"), Pooling = false }.ToString());
+        _connection.Open();
+        _connection.Execute(
+            """
+            PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;
+            CREATE TABLE IF NOT EXISTS entries (space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID;
+            """);
+        foreach (var (space, key, value) in _connection.Query<(string, string, byte[])>("SELECT space, key, value FROM entries", buffered: false))
+        {
+            Space(space)[key] = value;
+        }
+    }
+
+    /// <summary>The value under a key; null when there is none. The array is shared: do not change it.</summary>
+    public byte[]? Find(string space, string key) =>
+        _spaces.TryGetValue(space, out var entries) && entries.TryGetValue(key, out var value) ? value : null;
+
+    /// <summary>A space's entries, for readers that look up many keys of one space.</summary>
+    public IReadOnlyDictionary<string, byte[]> Space(string space, bool create = true) =>
+        create ? Space(space) : _spaces.GetValueOrDefault(space) ?? new ConcurrentDictionary<string, byte[]>();
+
+    /// <summary>Writes many entries in one transaction; readers see them once it has committed.</summary>
+    public void Put(string space, IReadOnlyCollection<KeyValuePair<string, byte[]>> entries)
+    {
+        lock (_writing)
+        {
+            using var transaction = _connection.BeginTransaction();
+            using var command = _connection.CreateCommand();
+            command.Transaction = transaction;
+            command.CommandText = "INSERT INTO entries (space, key, value) VALUES (@space, @key, @value) ON CONFLICT (space, key) DO UPDATE SET value = excluded.value";
+            command.Parameters.AddWithValue("@space", space);
+            var key = command.Parameters.Add("@key", SqliteType.Text);
+            var value = command.Parameters.Add("@value", SqliteType.Blob);
+            foreach (var entry in entries)
+            {
+                key.Value = entry.Key;
+                value.Value = entry.Value;
+                command.ExecuteNonQuery();
+            }
+
+            transaction.Commit();
+        }
+
+        var target = Space(space);
+        foreach (var entry in entries)
+        {
+            target[entry.Key] = entry.Value;
+        }
+    }
+
+    /// <summary>Removes a whole space.</summary>
+    public void Drop(string space)
+    {
+        lock (_writing)
+        {
+            _connection.Execute("DELETE FROM entries WHERE space = @space", new { space });
+        }
+
+        _spaces.TryRemove(space, out _);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _connection.Dispose();
+
+    private ConcurrentDictionary<string, byte[]> Space(string space) =>
+        _spaces.GetOrAdd(space, _ => new ConcurrentDictionary<string, byte[]>(StringComparer.Ordinal));
+}

@@ -1,0 +1,51 @@
+using Dapper;
+
+namespace Slipway.Storage;
+
+/// <summary>One published event.</summary>
+/// <param name="Seq">Rises with each event.</param>
+/// <param name="Topic">Such as <c>registry.stage_changed</c>.</param>
+/// <param name="Payload">JSON.</param>
+public sealed record OutboxEvent(long Seq, string Topic, string Payload);
+
+/// <summary>
+/// How a high project learns of a low one's changes: each reader keeps its own place and sees every event at least once.
+/// </summary>
+public sealed class Outbox(Database database)
+{
+    /// <summary>Events after the reader's place, oldest first.</summary>
+    /// <param name="reader">The reader's fixed name.</param>
+    /// <param name="topics">Only these topics; the place still moves past the others when acknowledged.</param>
+    /// <param name="limit">At most this many.</param>
+    public IReadOnlyList<OutboxEvent> Read(string reader, IReadOnlyCollection<string> topics, int limit = 100) =>
+        database.Read(connection => connection.Query<OutboxEvent>(
+            """
+            SELECT seq AS Seq, topic AS Topic, payload AS Payload FROM outbox
+             WHERE seq > coalesce((SELECT seq FROM outbox_cursors WHERE reader = @reader), 0) AND topic IN @topics
+             ORDER BY seq LIMIT @limit
+            """,
+            new { reader, topics, limit }).AsList());
+
+    /// <summary>Moves the reader's place; call it after the event's effect is durable, or inside the transaction that makes it so.</summary>
+    public static void Acknowledge(WriteTransaction transaction, string reader, long seq) =>
+        transaction.Connection.Execute(
+            "INSERT INTO outbox_cursors (reader, seq) VALUES (@reader, @seq) ON CONFLICT (reader) DO UPDATE SET seq = max(seq, excluded.seq)",
+            new { reader, seq });
+
+    /// <summary>Completes when events may have been published since the last call, or after <paramref name="timeout"/>.</summary>
+    public async Task WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var signal = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        void Signal() => signal.TrySetResult();
+        database.EventsCommitted += Signal;
+        try
+        {
+            await Task.WhenAny(signal.Task, Task.Delay(timeout, clock, cancellationToken));
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+        finally
+        {
+            database.EventsCommitted -= Signal;
+        }
+    }
+}
