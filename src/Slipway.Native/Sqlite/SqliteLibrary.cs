@@ -1,8 +1,40 @@
+using System.Runtime.InteropServices;
+using SQLitePCL;
+
 namespace Slipway.Native.Sqlite;
 
-/// <summary>Chooses the SQLite library.</summary>
+/// <summary>Chooses the SQLite library of this process: the system's where it is newer, the bundled one otherwise.</summary>
+/// <remarks>The bundle is 3.35.5, which lacks STRICT tables (3.37); Debian 12 ships 3.40.1.</remarks>
 public static class SqliteLibrary
 {
-    /// <summary>Makes SQLite usable; calling it again changes nothing.</summary>
-    public static void Initialize() => SQLitePCL.Batteries_V2.Init();
+    private static readonly Lazy<string> Chosen = new(Choose);
+
+    /// <summary>Call before the first connection opens; further calls do nothing.</summary>
+    public static void Initialize() => _ = Chosen.Value;
+
+    /// <summary>Which library is in use and its version, for example <c>SQLite 3.40.1 (system)</c>.</summary>
+    public static string Description => Chosen.Value;
+
+    private static string Choose()
+    {
+        var provider = typeof(SQLite3Provider_e_sqlite3).Assembly;
+        var hasBundle = NativeLibrary.TryLoad("e_sqlite3", provider, null, out var bundle);
+        string[] systemNames = OperatingSystem.IsMacOS() ? ["libsqlite3.dylib"] : OperatingSystem.IsLinux() ? ["libsqlite3.so.0"] : [];
+        var system = systemNames.Select(name => NativeLibrary.TryLoad(name, out var library) ? library : 0).FirstOrDefault();
+
+        var useSystem = system != 0 && (!hasBundle || VersionNumber(system) > VersionNumber(bundle));
+        var library = useSystem ? system : bundle;
+        if (library == 0)
+        {
+            throw new DllNotFoundException("No SQLite library was found; on Debian: apt-get install libsqlite3-0.");
+        }
+
+        NativeLibrary.SetDllImportResolver(provider, (name, _, _) => name == "e_sqlite3" ? library : 0);
+        raw.SetProvider(new SQLite3Provider_e_sqlite3());
+        return $"SQLite {raw.sqlite3_libversion().utf8_to_string()} ({(useSystem ? "system" : "bundled")})";
+    }
+
+    // https://www.sqlite.org/c3ref/libversion.html
+    private static unsafe int VersionNumber(nint library) =>
+        ((delegate* unmanaged[Cdecl]<int>)NativeLibrary.GetExport(library, "sqlite3_libversion_number"))();
 }
