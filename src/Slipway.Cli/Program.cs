@@ -1,1 +1,53 @@
-return 0;
+using System.CommandLine;
+using Slipway.Cli;
+using Slipway.Cli.Commands;
+using Slipway.Client;
+using Slipway.Contracts;
+
+var root = new RootCommand("Slipway carries a model through its whole life: data, features, training, registry, serving, monitoring, retraining.");
+var connection = new ConnectionOptions();
+connection.AddTo(root);
+root.Add(ServerCommand.Create());
+root.Add(ApplyCommand.Create(connection));
+
+var parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    foreach (var error in parsed.Errors)
+    {
+        Console.Error.WriteLine(error.Message);
+    }
+
+    Console.Error.WriteLine("Try 'slipway --help'.");
+    return ExitCode.Usage;
+}
+
+try
+{
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+}
+catch (ServerUnreachableException e)
+{
+    Console.Error.WriteLine(e.Message);
+    return ExitCode.ServerUnreachable;
+}
+catch (SlipwayException e)
+{
+    Console.Error.WriteLine(e.Message);
+    return e.Code switch
+    {
+        ErrorCode.InvalidArgument => ExitCode.Usage,
+        ErrorCode.PermissionDenied or ErrorCode.Unauthenticated => ExitCode.NotPermitted,
+        _ => ExitCode.FailedCheck,
+    };
+}
+catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+{
+    Console.Error.WriteLine(e.Message);
+    return ExitCode.FailedCheck;
+}
+catch (OperationCanceledException)
+{
+    Console.Error.WriteLine("Stopped.");
+    return ExitCode.FailedCheck;
+}

@@ -1,0 +1,38 @@
+using Slipway.Contracts;
+
+namespace Slipway.Web;
+
+/// <summary>One server per data folder. The lock ends with the process, however it ends.</summary>
+internal sealed class DataDirectoryLock : IDisposable
+{
+    private readonly FileStream _file;
+
+    private DataDirectoryLock(FileStream file) => _file = file;
+
+    /// <summary>Makes the folder when absent and takes the lock.</summary>
+    /// <exception cref="SlipwayException">FailedPrecondition: another server holds it.</exception>
+    public static DataDirectoryLock Take(string directory)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(directory);
+        }
+        else
+        {
+            Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+
+        var path = Path.Combine(directory, "server.lock");
+        try
+        {
+            return new DataDirectoryLock(new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None));
+        }
+        catch (IOException e) when (e.HResult != 28 && File.Exists(path))
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"Another Slipway server uses the folder '{directory}'; stop it, or give this one a folder of its own with --data.", e);
+        }
+    }
+
+    public void Dispose() => _file.Dispose();
+}

@@ -1,0 +1,92 @@
+using System.Net;
+using System.Security.Claims;
+using System.Text;
+using Microsoft.AspNetCore.Http;
+using Slipway.Contracts;
+using Slipway.Identity;
+
+namespace Slipway.Web.Http;
+
+/// <summary>
+/// Who is calling, and may they: every route declares a <see cref="RequiredAccess"/>; one that declares none answers 403.
+/// </summary>
+internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions options, UserStore users)
+{
+    /// <summary>
+    /// A request without credentials from this very machine, to a server that only this machine reaches, acts as an engineer:
+    /// MLflow clients then work with nothing but a URL. It can never approve, nor manage users.
+    /// </summary>
+    private static readonly ClaimsPrincipal Local = Principal("local", Role.Engineer);
+
+    public Task InvokeAsync(HttpContext context)
+    {
+        if (context.GetEndpoint() is not { } endpoint)
+        {
+            return next(context);
+        }
+
+        if (endpoint.Metadata.GetMetadata<RequiredAccess>() is not { } required)
+        {
+            return ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied, "This route does not say who may call it, so nobody may.");
+        }
+
+        var credentials = context.Request.Headers.Authorization.ToString();
+        Role role;
+        if (credentials.Length > 0 || context.Request.Cookies.ContainsKey(SessionCookie))
+        {
+            var token = credentials.Length > 0 ? TokenOf(credentials) : context.Request.Cookies[SessionCookie];
+            if (token is null || users.FindByToken(token) is not { } user)
+            {
+                return ErrorMiddleware.WriteAsync(context, ErrorCode.Unauthenticated, "The token is not valid; ask an administrator for one (slipway user add NAME).");
+            }
+
+            context.User = Principal(user.Name, user.Role);
+            role = user.Role;
+        }
+        else if (options.IsLoopback && context.Connection.RemoteIpAddress is { } address && IPAddress.IsLoopback(address))
+        {
+            context.User = Local;
+            role = Role.Engineer;
+        }
+        else if (required.Permission is Permission.None)
+        {
+            return next(context);
+        }
+        else
+        {
+            return ErrorMiddleware.WriteAsync(context, ErrorCode.Unauthenticated, "This server wants a token: send 'Authorization: Bearer …'.");
+        }
+
+        return required.Permission is Permission.None || Roles.Allows(role, required.Permission)
+            ? next(context)
+            : ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied,
+                $"'{context.User.Identity!.Name}' has the role {role.ToString().ToLowerInvariant()}, which does not include the permission '{required.Permission.ToString().ToLowerInvariant()}'.");
+    }
+
+    /// <summary>Set by the sign-in page; holds the same token, HttpOnly and SameSite=Strict.</summary>
+    internal const string SessionCookie = "slipway_token";
+
+    private static string? TokenOf(string credentials)
+    {
+        if (credentials.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
+        {
+            return credentials["Bearer ".Length..].Trim();
+        }
+
+        // MLflow clients send HTTP Basic; the password is the token.
+        if (credentials.StartsWith("Basic ", StringComparison.OrdinalIgnoreCase))
+        {
+            var bytes = new byte[credentials.Length];
+            if (Convert.TryFromBase64String(credentials["Basic ".Length..].Trim(), bytes, out var length))
+            {
+                var pair = Encoding.UTF8.GetString(bytes, 0, length);
+                return pair[(pair.IndexOf(':', StringComparison.Ordinal) + 1)..];
+            }
+        }
+
+        return null;
+    }
+
+    private static ClaimsPrincipal Principal(string name, Role role) =>
+        new(new ClaimsIdentity([new Claim(ClaimTypes.Name, name), new Claim(ClaimTypes.Role, role.ToString())], "slipway"));
+}

@@ -1,0 +1,119 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+using Slipway.Contracts;
+using Slipway.Contracts.Host;
+using Slipway.Storage;
+using Slipway.Storage.Definitions;
+
+namespace Slipway.Web.Http;
+
+/// <summary>Applies folders of definition files: checked all together, stored by the project that owns each kind.</summary>
+internal static class DefinitionEndpoints
+{
+    public static void MapDefinitions(this IEndpointRouteBuilder app)
+    {
+        app.MapPost("/api/slipway/v1/definitions", Apply).WithSummary("Apply definition files").WithMetadata(new RequiredAccess(Permission.Write));
+        app.MapGet("/api/slipway/v1/definitions", List).WithSummary("List the definitions in force").WithMetadata(new RequiredAccess(Permission.Read));
+    }
+
+    internal static Ok<IReadOnlyList<DefinitionResponse>> List(DefinitionStore definitions, string? kind = null) =>
+        TypedResults.Ok<IReadOnlyList<DefinitionResponse>>([.. definitions.List(kind).Select(definition => new DefinitionResponse(
+            definition.Kind, definition.Name, definition.Version, definition.Sha256, definition.AppliedBy,
+            DateTimeOffset.FromUnixTimeMilliseconds(definition.AppliedAtMs), definition.Yaml))]);
+
+    internal static async Task<Ok<ApplyResponse>> Apply(
+        ApplyRequest request, IEnumerable<IDefinitionKind> kinds, DefinitionStore definitions, Caller by, CancellationToken ct)
+    {
+        if (request.Files is not { Count: > 0 })
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, "'files' is empty; give at least one definition file.");
+        }
+
+        var owners = kinds.ToDictionary(kind => kind.Kind, StringComparer.Ordinal);
+        var faults = new List<string>();
+        var plan = new List<(DefinitionFile File, IDefinitionKind Owner, string Name)>();
+        foreach (var file in request.Files)
+        {
+            try
+            {
+                var yaml = DefinitionYaml.Parse(file.Yaml);
+                var kind = yaml.Text("kind");
+                var name = yaml.Text("name");
+                if (owners.TryGetValue(kind, out var owner))
+                {
+                    owner.Validate(DefinitionYaml.Parse(file.Yaml));
+                    plan.Add((file, owner, name));
+                }
+                else
+                {
+                    faults.Add($"{file.Path}: 'kind' is {(kind.Length == 0 ? "missing" : $"'{kind}'")}; it must be one of {string.Join(", ", owners.Keys.Order(StringComparer.Ordinal))}");
+                }
+            }
+            catch (SlipwayException e)
+            {
+                faults.Add($"{file.Path}: {e.Message.TrimEnd('.')}");
+            }
+        }
+
+        foreach (var twice in plan.GroupBy(item => (item.Owner.Kind, item.Name)).Where(group => group.Count() > 1))
+        {
+            faults.Add($"{string.Join(" and ", twice.Select(item => item.File.Path))} both define {twice.Key.Kind} '{twice.Key.Name}'; keep one");
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", faults)}. Nothing was applied.");
+        }
+
+        var results = new List<ApplyResult>();
+        foreach (var (file, owner, name) in plan.OrderBy(item => item.Owner.Order).ThenBy(item => item.Name, StringComparer.Ordinal))
+        {
+            var current = definitions.Find(owner.Kind, name);
+            var change = current is null ? "create" : current.Yaml == file.Yaml ? "unchanged" : "update";
+            var diff = change is "update" ? Diff(current!.Yaml, file.Yaml) : [];
+            var version = request.DryRun
+                ? (current?.Version ?? 0) + (change is "unchanged" ? 0 : 1)
+                : (await owner.ApplyAsync(file.Yaml, by, ct)).Version;
+            results.Add(new ApplyResult(file.Path, owner.Kind, name, change, version, diff));
+        }
+
+        return TypedResults.Ok(new ApplyResponse(results));
+    }
+
+    // Longest common subsequence over lines; definition files are short.
+    private static List<string> Diff(string before, string after)
+    {
+        var a = before.Split('\n');
+        var b = after.Split('\n');
+        var common = new int[a.Length + 1, b.Length + 1];
+        for (var i = a.Length - 1; i >= 0; i--)
+        {
+            for (var j = b.Length - 1; j >= 0; j--)
+            {
+                common[i, j] = a[i] == b[j] ? common[i + 1, j + 1] + 1 : Math.Max(common[i + 1, j], common[i, j + 1]);
+            }
+        }
+
+        var lines = new List<string>();
+        for (int i = 0, j = 0; i < a.Length || j < b.Length;)
+        {
+            if (i < a.Length && j < b.Length && a[i] == b[j])
+            {
+                i++;
+                j++;
+            }
+            else if (i < a.Length && (j == b.Length || common[i + 1, j] >= common[i, j + 1]))
+            {
+                lines.Add($"- {a[i++]}");
+            }
+            else
+            {
+                lines.Add($"+ {b[j++]}");
+            }
+        }
+
+        return lines;
+    }
+}

@@ -1,0 +1,148 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using Slipway.Contracts;
+using Slipway.Identity;
+using Slipway.Storage;
+using Slipway.Web.Http;
+
+namespace Slipway.Web;
+
+/// <summary>Builds and runs the one server: every area's services and routes in the order of the architecture map.</summary>
+public static class SlipwayServer
+{
+    /// <summary>Builds the server without starting it.</summary>
+    /// <param name="options">How it runs.</param>
+    /// <param name="configure">Last word on the services, for tests.</param>
+    public static WebApplication Build(ServerOptions options, Action<IServiceCollection>? configure = null)
+    {
+        var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory, EnvironmentName = "Production" });
+        builder.Logging.ClearProviders();
+        builder.Logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            console.UseUtcTimestamp = true;
+            console.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Logging.SetMinimumLevel(LogLevel.Information);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
+            Listen(kestrel, options.Host, options.Port, HttpProtocols.Http1AndHttp2);
+            if (options.GrpcPort != 0)
+            {
+                Listen(kestrel, options.Host, options.GrpcPort, HttpProtocols.Http2);
+            }
+        });
+
+        var services = builder.Services;
+        services.AddSingleton(options);
+        services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
+        services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
+        services.AddSlipwayStorage(options.Storage);
+        services.AddSlipwayIdentity();
+        configure?.Invoke(services);
+
+        var app = builder.Build();
+        if (options.GrpcPort != 0)
+        {
+            app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.Run(GrpcPlaceholder.AnswerAsync));
+        }
+
+        app.UseMiddleware<ErrorMiddleware>();
+        app.UseMiddleware<HostCheckMiddleware>();
+        app.UseRouting();
+        app.UseMiddleware<AccessMiddleware>();
+
+        app.MapOperations();
+        app.MapDefinitions();
+        app.MapSlipwayIdentity();
+        app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
+            .WithMetadata(new RequiredAccess(Permission.None));
+        return app;
+    }
+
+    /// <summary>Runs the server until it is told to stop.</summary>
+    /// <returns>The process's exit code.</returns>
+    public static async Task<int> RunAsync(ServerOptions options, TextWriter output, TextWriter error, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var data = DataDirectoryLock.Take(options.Storage.DataDirectory);
+            await using var app = Build(options);
+            // Opens the database and applies migrations before the first request can ask.
+            var token = await app.Services.GetRequiredService<UserStore>().BootstrapAdminAsync(cancellationToken);
+            if (token is not null)
+            {
+                WriteSecret(Path.Combine(options.Storage.DataDirectory, "admin.token"), token);
+            }
+
+            await app.StartAsync(cancellationToken);
+            await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.Storage.DataDirectory}.");
+            await output.FlushAsync(cancellationToken);
+            await app.WaitForShutdownAsync(cancellationToken);
+            return 0;
+        }
+        catch (SlipwayException e)
+        {
+            await error.WriteLineAsync(e.Message);
+            return 1;
+        }
+        catch (IOException e) when (e.InnerException is AddressInUseException)
+        {
+            await error.WriteLineAsync(
+                $"Port {options.Port} or gRPC port {options.GrpcPort} on {options.Host} is in use by another program; stop it, or choose others with --port and --grpc-port.");
+            return 1;
+        }
+        catch (IOException e) when ((e.HResult & 0xFFFF) == 28)
+        {
+            await error.WriteLineAsync($"The disk that holds '{options.Storage.DataDirectory}' is full; free some space and start again. Nothing acknowledged was lost.");
+            return 1;
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            await error.WriteLineAsync($"{e.Message} Choose a folder you may write to with --data.");
+            return 1;
+        }
+    }
+
+    private static void Listen(KestrelServerOptions kestrel, string host, int port, HttpProtocols protocols)
+    {
+        void Configure(ListenOptions listen) => listen.Protocols = protocols;
+        if (host is "localhost")
+        {
+            kestrel.Listen(IPAddress.Loopback, port, Configure);
+        }
+        else if (IPAddress.TryParse(host, out var address))
+        {
+            kestrel.Listen(address, port, Configure);
+        }
+        else
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"--host '{host}' must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost.");
+        }
+    }
+
+    private static void WriteSecret(string path, string secret)
+    {
+        var file = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows())
+        {
+            file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        using var writer = new StreamWriter(path, file);
+        writer.WriteLine(secret);
+    }
+}

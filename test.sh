@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds and runs every test. ./test.sh --list-capabilities prints which capability rows have tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. scripts/build.sh
+tests=artifacts/bin/Slipway.Tests/release/Slipway.Tests
+end_to_end=artifacts/bin/Slipway.EndToEnd/release/Slipway.EndToEnd
+
+if [ "${1:-}" = --list-capabilities ]; then
+  grep -rhoE '\[Trait\("capability", "[A-Z]+-[0-9]+"\)\]' tests --include='*.cs' | grep -oE '[A-Z]+-[0-9]+' | sort -t- -k1,1 -k2,2n | uniq -c |
+    awk '{ printf "%-8s %d test%s\n", $2, $1, $1 == 1 ? "" : "s" }'
+  exit
+fi
+
+require_tools
+
+# What the tests need besides the product's own needs: the XGBoost library, a browser, the SQLite the product prefers.
+packages=()
+[ -e /usr/lib/x86_64-linux-gnu/libxgboost.so.0 ] || [ -e /usr/lib/aarch64-linux-gnu/libxgboost.so.0 ] || packages+=(libxgboost0)
+command -v chromium >/dev/null || packages+=(chromium)
+command -v ps >/dev/null || packages+=(procps)
+if [ ${#packages[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    say "Without apt-get these are not installed, and the tests that need them are left out: ${packages[*]}."
+  elif [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+    say "Installing ${packages[*]}…"
+    as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    log=$(mktemp)
+    { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 ||
+      { tail -5 "$log" >&2; say "apt-get could not install ${packages[*]}; the tests that need them are left out."; }
+  else
+    say "Neither root nor sudo: the tests that need ${packages[*]} are left out."
+  fi
+fi
+
+build Slipway.slnx
+
+passed=0; failed=0; skipped=0
+run() {
+  local log; log=$(mktemp)
+  local status=0
+  "$@" 2>&1 | tee "$log" || status=$?
+  local line; line=$(grep -E 'Total: [0-9]+' "$log" | tail -1)
+  local total errors failures skips
+  total=$(grep -oE 'Total: [0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
+  errors=$(grep -oE 'Errors: [0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
+  failures=$(grep -oE 'Failed: [0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
+  skips=$(grep -oE 'Skipped: [0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
+  # A runner that ended without its summary has failed, whatever it printed before.
+  if [ $status != 0 ] && [ $((errors + failures)) = 0 ]; then errors=1; fi
+  passed=$((passed + total - failures - skips)); failed=$((failed + failures + errors)); skipped=$((skipped + skips))
+  rm -f "$log"
+}
+run "$tests" "$@"
+run "$end_to_end" "$@"
+if [ $skipped -gt 0 ]; then
+  say "$skipped tests were left out; their reasons stand above."
+fi
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ $failed = 0 ] && [ $passed -gt 0 ]
