@@ -1,5 +1,3 @@
-using Slipway.Storage;
-
 namespace Slipway.Web;
 
 /// <summary>How one server runs.</summary>
@@ -14,8 +12,14 @@ public sealed record ServerOptions
     /// <summary>gRPC port; 0 switches it off.</summary>
     public int GrpcPort { get; init; } = 5001;
 
-    /// <summary>Where state is kept.</summary>
-    public required StorageOptions Storage { get; init; }
+    /// <summary>Folder of the embedded stores.</summary>
+    public string DataDirectory { get; init; } = "./.slipway";
+
+    /// <summary>The database: a path or <c>sqlite://</c> address; null keeps it in the data folder.</summary>
+    public string? Database { get; init; }
+
+    /// <summary>Where artifacts are kept: a path or <c>file://</c> address; null keeps them in the data folder.</summary>
+    public string? ArtifactRoot { get; init; }
 
     /// <summary>Largest request body in bytes; uploads of datasets and artifacts are streamed and have their own limit.</summary>
     public long MaxBodyBytes { get; init; } = 64 << 20;

@@ -1,11 +1,6 @@
 using System.Net;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Identity;
@@ -50,7 +45,7 @@ public static class SlipwayServer
         services.AddSingleton(options);
         services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
-        services.AddSlipwayStorage(options.Storage);
+        services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot));
         services.AddSlipwayIdentity();
         configure?.Invoke(services);
 
@@ -79,17 +74,17 @@ public static class SlipwayServer
     {
         try
         {
-            using var data = DataDirectoryLock.Take(options.Storage.DataDirectory);
+            using var data = DataDirectoryLock.Take(options.DataDirectory);
             await using var app = Build(options);
             // Opens the database and applies migrations before the first request can ask.
             var token = await app.Services.GetRequiredService<UserStore>().BootstrapAdminAsync(cancellationToken);
             if (token is not null)
             {
-                WriteSecret(Path.Combine(options.Storage.DataDirectory, "admin.token"), token);
+                WriteSecret(Path.Combine(options.DataDirectory, "admin.token"), token);
             }
 
             await app.StartAsync(cancellationToken);
-            await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.Storage.DataDirectory}.");
+            await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
             await output.FlushAsync(cancellationToken);
             await app.WaitForShutdownAsync(cancellationToken);
             return 0;
@@ -107,7 +102,7 @@ public static class SlipwayServer
         }
         catch (IOException e) when ((e.HResult & 0xFFFF) == 28)
         {
-            await error.WriteLineAsync($"The disk that holds '{options.Storage.DataDirectory}' is full; free some space and start again. Nothing acknowledged was lost.");
+            await error.WriteLineAsync($"The disk that holds '{options.DataDirectory}' is full; free some space and start again. Nothing acknowledged was lost.");
             return 1;
         }
         catch (UnauthorizedAccessException e)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using Slipway.Contracts;
-using Slipway.Storage;
 using Slipway.Web;
 
 namespace Slipway.Cli.Commands;
@@ -36,7 +35,9 @@ internal static class ServerCommand
                 Host = args.GetValue(host)!,
                 Port = args.GetValue(port),
                 GrpcPort = args.GetValue(grpcPort),
-                Storage = StorageOptions.Resolve(args.GetValue(data)!, args.GetValue(database), args.GetValue(artifactRoot)),
+                DataDirectory = Path.GetFullPath(args.GetValue(data)!),
+                Database = args.GetValue(database),
+                ArtifactRoot = args.GetValue(artifactRoot),
                 MaxBodyBytes = args.GetValue(maxBody),
                 AllowedHosts = args.GetValue(allowedHosts) ?? [],
                 Environment = args.GetValue(environment)!,

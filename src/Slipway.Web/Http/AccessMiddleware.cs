@@ -1,8 +1,7 @@
 using System.Net;
 using System.Security.Claims;
-using System.Text;
-using Microsoft.AspNetCore.Http;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Identity;
 
 namespace Slipway.Web.Http;
@@ -16,7 +15,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
     /// A request without credentials from this very machine, to a server that only this machine reaches, acts as an engineer:
     /// MLflow clients then work with nothing but a URL. It can never approve, nor manage users.
     /// </summary>
-    private static readonly ClaimsPrincipal Local = Principal("local", Role.Engineer);
+    private static readonly ClaimsPrincipal Local = Principal(UserStore.LocalUser, Role.Engineer);
 
     public Task InvokeAsync(HttpContext context)
     {
@@ -30,12 +29,10 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
             return ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied, "This route does not say who may call it, so nobody may.");
         }
 
-        var credentials = context.Request.Headers.Authorization.ToString();
         Role role;
-        if (credentials.Length > 0 || context.Request.Cookies.ContainsKey(SessionCookie))
+        if ((Credentials.Token(context.Request.Headers.Authorization) ?? context.Request.Cookies[SessionCookie]) is { } token)
         {
-            var token = credentials.Length > 0 ? TokenOf(credentials) : context.Request.Cookies[SessionCookie];
-            if (token is null || users.FindByToken(token) is not { } user)
+            if (users.FindByToken(token) is not { } user)
             {
                 return ErrorMiddleware.WriteAsync(context, ErrorCode.Unauthenticated, "The token is not valid; ask an administrator for one (slipway user add NAME).");
             }
@@ -65,27 +62,6 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
 
     /// <summary>Set by the sign-in page; holds the same token, HttpOnly and SameSite=Strict.</summary>
     internal const string SessionCookie = "slipway_token";
-
-    private static string? TokenOf(string credentials)
-    {
-        if (credentials.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
-        {
-            return credentials["Bearer ".Length..].Trim();
-        }
-
-        // MLflow clients send HTTP Basic; the password is the token.
-        if (credentials.StartsWith("Basic ", StringComparison.OrdinalIgnoreCase))
-        {
-            var bytes = new byte[credentials.Length];
-            if (Convert.TryFromBase64String(credentials["Basic ".Length..].Trim(), bytes, out var length))
-            {
-                var pair = Encoding.UTF8.GetString(bytes, 0, length);
-                return pair[(pair.IndexOf(':', StringComparison.Ordinal) + 1)..];
-            }
-        }
-
-        return null;
-    }
 
     private static ClaimsPrincipal Principal(string name, Role role) =>
         new(new ClaimsIdentity([new Claim(ClaimTypes.Name, name), new Claim(ClaimTypes.Role, role.ToString())], "slipway"));

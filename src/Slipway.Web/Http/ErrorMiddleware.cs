@@ -1,8 +1,8 @@
 using System.Buffers;
 using System.Text.Json;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
+using Slipway.Contracts.Tracking;
 
 namespace Slipway.Web.Http;
 
@@ -45,7 +45,7 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
     internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message)
     {
         var envelope = context.GetEndpoint()?.Metadata.GetMetadata<ErrorShape>()?.Envelope ?? EnvelopeOfPath(context.Request.Path);
-        var status = Status(code, envelope);
+        var status = code is { } coded && envelope is ErrorEnvelope.Mlflow ? MlflowErrorCodes.Of(coded).Status : Status(code);
         var response = context.Response;
         response.Clear();
         response.StatusCode = status;
@@ -61,7 +61,7 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
             switch (envelope)
             {
                 case ErrorEnvelope.Mlflow:
-                    json.WriteString("error_code", MlflowCode(code));
+                    json.WriteString("error_code", code is { } known ? MlflowErrorCodes.Of(known).Name : "INTERNAL_ERROR");
                     json.WriteString("message", message);
                     break;
                 case ErrorEnvelope.OpenInference:
@@ -112,13 +112,11 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
         : path.StartsWithSegments("/v2") ? ErrorEnvelope.OpenInference
         : ErrorEnvelope.Problem;
 
-    private static int Status(ErrorCode? code, ErrorEnvelope envelope) => code switch
+    private static int Status(ErrorCode? code) => code switch
     {
         ErrorCode.InvalidArgument => 400,
         ErrorCode.NotFound => 404,
-        // MLflow answers 400 where HTTP would say conflict; its clients look at the code in the body.
-        ErrorCode.AlreadyExists => envelope is ErrorEnvelope.Mlflow ? 400 : 409,
-        ErrorCode.FailedPrecondition => envelope is ErrorEnvelope.Mlflow ? 400 : 409,
+        ErrorCode.AlreadyExists or ErrorCode.FailedPrecondition => 409,
         ErrorCode.Unauthenticated => 401,
         ErrorCode.PermissionDenied => 403,
         ErrorCode.TooLarge => 413,
@@ -126,20 +124,6 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
         ErrorCode.Unavailable => 503,
         ErrorCode.NotImplemented => 501,
         _ => 500,
-    };
-
-    private static string MlflowCode(ErrorCode? code) => code switch
-    {
-        ErrorCode.InvalidArgument or ErrorCode.TooLarge => "INVALID_PARAMETER_VALUE",
-        ErrorCode.NotFound => "RESOURCE_DOES_NOT_EXIST",
-        ErrorCode.AlreadyExists => "RESOURCE_ALREADY_EXISTS",
-        ErrorCode.FailedPrecondition => "INVALID_PARAMETER_VALUE",
-        ErrorCode.Unauthenticated => "UNAUTHENTICATED",
-        ErrorCode.PermissionDenied => "PERMISSION_DENIED",
-        ErrorCode.ResourceExhausted => "RESOURCE_EXHAUSTED",
-        ErrorCode.Unavailable => "TEMPORARILY_UNAVAILABLE",
-        ErrorCode.NotImplemented => "NOT_IMPLEMENTED",
-        _ => "INTERNAL_ERROR",
     };
 
     private static string Title(ErrorCode? code) => code switch

@@ -1,5 +1,3 @@
-using Microsoft.AspNetCore.Http;
-
 namespace Slipway.Web.Http;
 
 /// <summary>The gRPC port speaks the protocol and says plainly that its services are not built: UNIMPLEMENTED (12), not a closed door.</summary>

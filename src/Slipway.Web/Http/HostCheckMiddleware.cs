@@ -1,4 +1,3 @@
-using Microsoft.AspNetCore.Http;
 using Slipway.Contracts;
 
 namespace Slipway.Web.Http;
