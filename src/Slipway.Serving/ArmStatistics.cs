@@ -1,0 +1,84 @@
+using System.Numerics;
+
+namespace Slipway.Serving;
+
+/// <summary>What a version has served since it was loaded; each figure only grows.</summary>
+/// <param name="Requests">Requests answered or failed by this version; refused requests (a caller's fault) are not counted.</param>
+/// <param name="Errors">Those that failed by the version's own fault.</param>
+/// <param name="Rows">Rows scored.</param>
+/// <param name="LatencySumUs">Sum of the durations, µs, from the whole request read to the answer written.</param>
+/// <param name="Latency">The durations.</param>
+public sealed record ArmSnapshot(long Requests, long Errors, long Rows, long LatencySumUs, LatencyHistogram Latency)
+{
+    /// <summary>Errors as a share of requests; 0 when there were none.</summary>
+    public double ErrorRate => Requests == 0 ? 0 : (double)Errors / Requests;
+
+    /// <summary>What happened since an earlier snapshot of the same arm.</summary>
+    public ArmSnapshot Since(ArmSnapshot earlier) => new(
+        Requests - earlier.Requests, Errors - earlier.Errors, Rows - earlier.Rows, LatencySumUs - earlier.LatencySumUs, Latency.Since(earlier.Latency));
+}
+
+/// <summary>
+/// A version's live counters. Recording takes no lock: each processor has its own stripe, so that two cores do not fight over
+/// one cache line; reading adds the stripes up.
+/// </summary>
+public sealed class ArmStatistics
+{
+    private const int Requests = 0;
+    private const int Errors = 1;
+    private const int Rows = 2;
+    private const int LatencySum = 3;
+    private const int Buckets = 8;
+
+    private static readonly int StripeMask = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 16)) - 1;
+
+    private readonly long[][] _stripes = new long[StripeMask + 1][];
+
+    /// <summary>Starts at zero.</summary>
+    public ArmStatistics()
+    {
+        for (var i = 0; i < _stripes.Length; i++)
+        {
+            // Eight longs more than needed keep the next stripe's first line apart.
+            _stripes[i] = new long[Buckets + LatencyHistogram.BucketCount + 8];
+        }
+    }
+
+    /// <summary>Counts one request.</summary>
+    /// <param name="latencyUs">Its duration, µs.</param>
+    /// <param name="rows">Rows it held.</param>
+    /// <param name="failed">Whether the version failed it.</param>
+    public void Record(long latencyUs, int rows = 1, bool failed = false)
+    {
+        var stripe = _stripes[Thread.GetCurrentProcessorId() & StripeMask];
+        Interlocked.Increment(ref stripe[Requests]);
+        if (failed)
+        {
+            Interlocked.Increment(ref stripe[Errors]);
+        }
+
+        Interlocked.Add(ref stripe[Rows], rows);
+        Interlocked.Add(ref stripe[LatencySum], latencyUs);
+        Interlocked.Increment(ref stripe[Buckets + LatencyHistogram.BucketOf(latencyUs)]);
+    }
+
+    /// <summary>The figures now; they may be a request apart from each other while traffic runs.</summary>
+    public ArmSnapshot Snapshot()
+    {
+        long requests = 0, errors = 0, rows = 0, sum = 0;
+        var buckets = new long[LatencyHistogram.BucketCount];
+        foreach (var stripe in _stripes)
+        {
+            requests += Volatile.Read(ref stripe[Requests]);
+            errors += Volatile.Read(ref stripe[Errors]);
+            rows += Volatile.Read(ref stripe[Rows]);
+            sum += Volatile.Read(ref stripe[LatencySum]);
+            for (var i = 0; i < buckets.Length; i++)
+            {
+                buckets[i] += Volatile.Read(ref stripe[Buckets + i]);
+            }
+        }
+
+        return new ArmSnapshot(requests, errors, rows, sum, new LatencyHistogram(buckets));
+    }
+}
