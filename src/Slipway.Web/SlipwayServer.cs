@@ -29,12 +29,14 @@ public static class SlipwayServer
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Logging.SetMinimumLevel(LogLevel.Information);
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+        // A failed start is told in one sentence by RunAsync; our background services log their own errors.
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical);
 
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
-            Listen(kestrel, options.Host, options.Port, HttpProtocols.Http1AndHttp2);
+            Listen(kestrel, options.Host, options.Port, HttpProtocols.Http1);
             if (options.GrpcPort != 0)
             {
                 Listen(kestrel, options.Host, options.GrpcPort, HttpProtocols.Http2);

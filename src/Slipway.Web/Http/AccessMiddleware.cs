@@ -15,7 +15,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
     /// A request without credentials from this very machine, to a server that only this machine reaches, acts as an engineer:
     /// MLflow clients then work with nothing but a URL. It can never approve, nor manage users.
     /// </summary>
-    private static readonly ClaimsPrincipal Local = Principal(UserStore.LocalUser, Role.Engineer);
+    private static readonly ClaimsPrincipal Local = Roles.Principal(UserStore.LocalUser, Role.Engineer);
 
     public Task InvokeAsync(HttpContext context)
     {
@@ -37,7 +37,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
                 return ErrorMiddleware.WriteAsync(context, ErrorCode.Unauthenticated, "The token is not valid; ask an administrator for one (slipway user add NAME).");
             }
 
-            context.User = Principal(user.Name, user.Role);
+            context.User = Roles.Principal(user.Name, user.Role);
             role = user.Role;
         }
         else if (options.IsLoopback && context.Connection.RemoteIpAddress is { } address && IPAddress.IsLoopback(address))
@@ -62,7 +62,4 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
 
     /// <summary>Set by the sign-in page; holds the same token, HttpOnly and SameSite=Strict.</summary>
     internal const string SessionCookie = "slipway_token";
-
-    private static ClaimsPrincipal Principal(string name, Role role) =>
-        new(new ClaimsIdentity([new Claim(ClaimTypes.Name, name), new Claim(ClaimTypes.Role, role.ToString())], "slipway"));
 }
