@@ -51,8 +51,8 @@ run() {
   passed=$((passed + total - failures - skips)); failed=$((failed + failures + errors)); skipped=$((skipped + skips))
   rm -f "$log"
 }
-run "$tests" "$@"
-run "$end_to_end" "$@"
+run "$tests" -noColor "$@"
+run "$end_to_end" -noColor "$@"
 if [ $skipped -gt 0 ]; then
   say "$skipped tests were left out; their reasons stand above."
 fi
