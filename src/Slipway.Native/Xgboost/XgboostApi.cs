@@ -22,9 +22,6 @@ internal static unsafe partial class XgboostApi
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int XGDMatrixSetFloatInfo(XgboostMatrixHandle matrix, string field, float* values, ulong length);
 
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int XGDMatrixSetStrFeatureInfo(XgboostMatrixHandle matrix, string field, string[] values, ulong length);
-
     [LibraryImport(Library)]
     internal static partial int XGDMatrixFree(nint matrix);
 
@@ -40,6 +37,9 @@ internal static unsafe partial class XgboostApi
 
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int XGBoosterSetParam(XgboostBoosterHandle booster, string name, string value);
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int XGBoosterSetStrFeatureInfo(XgboostBoosterHandle booster, string field, string[] values, ulong length);
 
     [LibraryImport(Library)]
     internal static partial int XGBoosterUpdateOneIter(XgboostBoosterHandle booster, int iteration, XgboostMatrixHandle train);

@@ -84,13 +84,18 @@ public static unsafe class XgboostTrainer
             throw new DllNotFoundException(reason);
         }
 
+        if (settings.FeatureNames is not null && settings.FeatureNames.Count != train.Columns)
+        {
+            throw new XgboostException($"There are {train.Columns} features and {settings.FeatureNames.Count} feature names.");
+        }
+
         if (settings.EarlyStoppingRounds is not null && validation is null)
         {
             throw new XgboostException("Early stopping needs validation rows.");
         }
 
-        using var trainMatrix = CreateMatrix(train, settings);
-        using var validationMatrix = validation is null ? null : CreateMatrix(validation, settings);
+        using var trainMatrix = CreateMatrix(train, settings.Threads);
+        using var validationMatrix = validation is null ? null : CreateMatrix(validation, settings.Threads);
         var watched = stackalloc nint[] { trainMatrix.DangerousGetHandle(), validationMatrix?.DangerousGetHandle() ?? 0 };
         var watchedCount = validationMatrix is null ? 1UL : 2UL;
         string[] names = ["train", "validation"];
@@ -100,6 +105,11 @@ public static unsafe class XgboostTrainer
         foreach (var (name, value) in Parameters(settings))
         {
             XgboostApi.Check(XgboostApi.XGBoosterSetParam(booster, name, value));
+        }
+
+        if (settings.FeatureNames is not null)
+        {
+            XgboostApi.Check(XgboostApi.XGBoosterSetStrFeatureInfo(booster, "feature_name", [.. settings.FeatureNames], (ulong)train.Columns));
         }
 
         var best = (Round: -1, Value: double.NaN);
@@ -154,19 +164,14 @@ public static unsafe class XgboostTrainer
         }
     }
 
-    private static XgboostMatrixHandle CreateMatrix(XgboostData data, XgboostSettings settings)
+    private static XgboostMatrixHandle CreateMatrix(XgboostData data, int threads)
     {
-        var matrix = CreateMatrix(data.Features.Span, data.Rows, data.Columns, settings.Threads);
+        var matrix = CreateMatrix(data.Features.Span, data.Rows, data.Columns, threads);
         try
         {
             fixed (float* labels = data.Labels.Span)
             {
                 XgboostApi.Check(XgboostApi.XGDMatrixSetFloatInfo(matrix, "label", labels, (ulong)data.Rows));
-            }
-
-            if (settings.FeatureNames is { } names)
-            {
-                XgboostApi.Check(XgboostApi.XGDMatrixSetStrFeatureInfo(matrix, "feature_name", [.. names], (ulong)names.Count));
             }
 
             return matrix;

@@ -64,9 +64,9 @@ public sealed class DuckDbTests : IDisposable
         Assert.False(reader.NextChunk());
     }
 
-    public static TheoryData<object?> Parameters => new()
+    public static TheoryData<object?> Parameters => new TheoryData<object?>
     {
-        null, "", "it's \"quoted\" ; DROP TABLE x", "with \0 inside", true, 42L, 1.25, At("2001-05-06T07:08:09.123456Z"), new DateOnly(2001, 6, 30), new byte[] { 1, 0, 2 },
+        (object?)null, "", "it's \"quoted\" ; DROP TABLE x", "with \0 inside", true, 42L, 1.25, At("2001-05-06T07:08:09.123456Z"), new DateOnly(2001, 6, 30), new byte[] { 1, 0, 2 },
     };
 
     [Theory, MemberData(nameof(Parameters))]
@@ -138,7 +138,7 @@ public sealed class DuckDbTests : IDisposable
     public void Appended_rows_of_every_kind_are_stored()
     {
         connection.Execute(
-            "CREATE TABLE points (id BIGINT, small SMALLINT, x DOUBLE, f FLOAT, ok BOOLEAN, name VARCHAR, at TIMESTAMP, zoned TIMESTAMPTZ, day DATE, raw BLOB)");
+            "CREATE TABLE points (id BIGINT, small SMALLINT, x DOUBLE, f FLOAT, ok BOOLEAN, name VARCHAR, seen TIMESTAMP, zoned TIMESTAMPTZ, day DATE, raw BLOB)");
         var at = At("2001-05-06T07:08:09.123456Z");
         using (var appender = connection.Append("points"))
         {
@@ -170,7 +170,7 @@ public sealed class DuckDbTests : IDisposable
         }
 
         var row = Assert.Single(connection.QueryRows(
-            "SELECT count(*), sum(id), max(small), sum(x), count(f), count(*) FILTER (ok), count(name), max(at), min(zoned), min(day), min(raw) FROM points"));
+            "SELECT count(*), sum(id), max(small), sum(x), count(f), count(*) FILTER (ok), count(name), max(seen), min(zoned), min(day), min(raw) FROM points"));
         Assert.Equal(
             [5000L, 12497500L, (short)99, 6248750.0, 4285L, 2500L, 4000L, at.AddSeconds(4999), at, new DateOnly(2001, 5, 6), new byte[] { 1, 0, 2 }],
             row);
