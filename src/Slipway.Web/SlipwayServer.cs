@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
+using Slipway.Datasets;
 using Slipway.Identity;
 using Slipway.Storage;
 using Slipway.Web.Http;
@@ -49,6 +50,7 @@ public static class SlipwayServer
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot));
         services.AddSlipwayIdentity();
+        services.AddSlipwayDatasets();
         configure?.Invoke(services);
 
         var app = builder.Build();
@@ -65,6 +67,7 @@ public static class SlipwayServer
         app.MapOperations();
         app.MapDefinitions();
         app.MapSlipwayIdentity();
+        app.MapSlipwayDatasets();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));
         return app;
