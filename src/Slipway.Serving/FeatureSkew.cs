@@ -1,15 +1,10 @@
-namespace Slipway.Serving;
+using Slipway.Contracts.Monitoring;
 
-/// <summary>One feature as training saw it: the bins that live values are counted in.</summary>
-/// <param name="Name">The feature's reference.</param>
-/// <param name="Edges">Rising inner and outer bounds; n edges make n-1 bins, closed on the left, the last closed on both sides. Values outside fall into the first or last bin.</param>
-/// <param name="Counts">Training rows per bin.</param>
-/// <param name="Nulls">Training rows without a value.</param>
-public sealed record FeatureReference(string Name, double[] Edges, long[] Counts, long Nulls);
+namespace Slipway.Serving;
 
 /// <summary>One feature's live histogram beside its training histogram.</summary>
 /// <param name="Name">The feature's reference.</param>
-/// <param name="Edges">The bins' bounds.</param>
+/// <param name="Edges">Inner bin edges, as in <see cref="BaselineHistogram"/>.</param>
 /// <param name="Expected">Training rows per bin.</param>
 /// <param name="ExpectedNulls">Training rows without a value.</param>
 /// <param name="Actual">Live rows per bin.</param>
@@ -29,13 +24,10 @@ public sealed class FeatureSkew
     private readonly Column?[] _columns;
 
     /// <summary>Starts at zero.</summary>
-    /// <param name="features">The version's features in the order of its input; those without a reference are not counted.</param>
-    /// <param name="references">The training baseline.</param>
-    public FeatureSkew(IReadOnlyList<string> features, IEnumerable<FeatureReference> references)
-    {
-        var byName = references.ToDictionary(reference => reference.Name, StringComparer.Ordinal);
-        _columns = [.. features.Select(name => byName.TryGetValue(name, out var reference) && reference.Edges.Length >= 2 ? new Column(reference) : null)];
-    }
+    /// <param name="features">The version's features in the order of its input; those without a baseline are not counted.</param>
+    /// <param name="baseline">The version's training baseline; null counts nothing.</param>
+    public FeatureSkew(IReadOnlyList<string> features, ModelBaseline? baseline) =>
+        _columns = [.. features.Select(name => baseline is not null && baseline.Features.TryGetValue(name, out var column) ? new Column(name, column) : null)];
 
     /// <summary>Counts one row. One caller at a time.</summary>
     /// <param name="values">The features in the version's order; NaN is a missing value.</param>
@@ -51,9 +43,10 @@ public sealed class FeatureSkew
     /// <summary>The histograms now, one per feature with a baseline.</summary>
     public IReadOnlyList<FeatureSkewCounts> Snapshot() => [.. _columns.Where(column => column is not null).Select(column => column!.Snapshot())];
 
-    private sealed class Column(FeatureReference reference)
+    private sealed class Column(string name, FeatureBaseline baseline)
     {
-        private readonly long[] _counts = new long[reference.Edges.Length - 1];
+        private readonly double[] _edges = [.. baseline.Edges];
+        private readonly long[] _counts = new long[baseline.Edges.Count + 1];
         private long _nulls;
 
         public void Count(float value)
@@ -64,12 +57,10 @@ public sealed class FeatureSkew
                 return;
             }
 
-            var edges = reference.Edges;
-            var at = Array.BinarySearch(edges, value);
-            var bin = Math.Clamp(at >= 0 ? at : ~at - 1, 0, _counts.Length - 1);
-            Volatile.Write(ref _counts[bin], _counts[bin] + 1);
+            ref var bin = ref _counts[BaselineHistogram.BinOf(_edges, value)];
+            Volatile.Write(ref bin, bin + 1);
         }
 
-        public FeatureSkewCounts Snapshot() => new(reference.Name, reference.Edges, reference.Counts, reference.Nulls, [.. _counts], Volatile.Read(ref _nulls));
+        public FeatureSkewCounts Snapshot() => new(name, _edges, [.. baseline.Counts], baseline.Nulls, [.. _counts], Volatile.Read(ref _nulls));
     }
 }

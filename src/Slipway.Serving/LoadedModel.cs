@@ -1,3 +1,5 @@
+using Slipway.Contracts.Monitoring;
+
 namespace Slipway.Serving;
 
 /// <summary>Scores rows.</summary>
@@ -14,14 +16,15 @@ public sealed class LoadedModel
     /// <param name="version">The semantic version.</param>
     /// <param name="featureNames">The features in the order of the model's input.</param>
     /// <param name="score">Safe to call from several threads.</param>
-    /// <param name="baseline">The training histograms; empty when there are none.</param>
-    public LoadedModel(string model, string version, IReadOnlyList<string> featureNames, ScoreRows score, IEnumerable<FeatureReference>? baseline = null)
+    /// <param name="baseline">The training histograms; null when there are none.</param>
+    public LoadedModel(string model, string version, IReadOnlyList<string> featureNames, ScoreRows score, ModelBaseline? baseline = null)
     {
         Model = model;
         Version = version;
         FeatureNames = featureNames;
         Score = score;
-        Skew = new FeatureSkew(featureNames, baseline ?? []);
+        JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
+        Skew = new FeatureSkew(featureNames, baseline);
     }
 
     /// <summary>The model's name.</summary>
@@ -35,6 +38,9 @@ public sealed class LoadedModel
 
     /// <summary>Scores rows; throws when the model fails.</summary>
     public ScoreRows Score { get; }
+
+    /// <summary>Versions with the same key share a prediction journal.</summary>
+    internal string JournalKey { get; }
 
     /// <summary>What it has served.</summary>
     public ArmStatistics Statistics { get; } = new();

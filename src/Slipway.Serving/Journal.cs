@@ -1,0 +1,167 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Text;
+using System.Text.Json;
+using Slipway.Contracts;
+
+namespace Slipway.Serving;
+
+/// <summary>
+/// An append-only file of framed records: a header of JSON, then per record its length, its checksum and its bytes. Whatever
+/// follows the first frame that does not check is a torn end and is cut off on reading.
+/// </summary>
+/// <remarks>A file that is being written ends in <c>.open</c>, a finished one in <c>.journal</c>: who looks for finished ones never meets a live one.</remarks>
+internal sealed class Journal
+{
+    private const string OpenExtension = ".open";
+    private const string ClosedExtension = ".journal";
+
+    private const int FrameBytes = 8;
+
+    private readonly FileStream _file;
+    private readonly ArrayBufferWriter<byte> _buffer = new(64 * 1024);
+
+    private Journal(string path, FileStream file)
+    {
+        Path = path;
+        _file = file;
+    }
+
+    public string Path { get; }
+
+    /// <summary>Records appended since it was made.</summary>
+    public long Records { get; private set; }
+
+    public static Journal Create<THeader>(string folder, string name, THeader header)
+    {
+        Directory.CreateDirectory(folder);
+        var path = System.IO.Path.Combine(folder, name + OpenExtension);
+        var journal = new Journal(path, new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0));
+        journal.Append(JsonSerializer.SerializeToUtf8Bytes(header, JsonDefaults.Options));
+        journal.Records = 0;
+        return journal;
+    }
+
+    /// <summary>Adds a record to the buffer; <see cref="Write"/> takes it to the file.</summary>
+    public void Append(ReadOnlySpan<byte> record)
+    {
+        var frame = _buffer.GetSpan(FrameBytes + record.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(frame, record.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[4..], Checksum(record));
+        record.CopyTo(frame[FrameBytes..]);
+        _buffer.Advance(FrameBytes + record.Length);
+        Records++;
+    }
+
+    /// <summary>Hands the buffered records to the system, which keeps them when this process dies.</summary>
+    /// <param name="toDisk">Waits for the disk too, so that they also survive power loss.</param>
+    public void Write(bool toDisk = false)
+    {
+        try
+        {
+            if (_buffer.WrittenCount > 0)
+            {
+                _file.Write(_buffer.WrittenSpan);
+            }
+
+            if (toDisk)
+            {
+                _file.Flush(flushToDisk: true);
+            }
+        }
+        finally
+        {
+            // A failed write is not repeated: its caller has been told, or its rows are counted as dropped.
+            _buffer.ResetWrittenCount();
+        }
+    }
+
+    /// <summary>Ends the file; what was appended but not written is lost.</summary>
+    public void Close()
+    {
+        _file.Dispose();
+        File.Move(Path, System.IO.Path.ChangeExtension(Path, ClosedExtension));
+    }
+
+    /// <summary>Ends the files that a stopped process left open under a folder of model folders. Call it before the first is made.</summary>
+    public static void CloseLeftovers(string root)
+    {
+        Directory.CreateDirectory(root);
+        foreach (var path in Directory.EnumerateFiles(root, "*" + OpenExtension, SearchOption.AllDirectories))
+        {
+            File.Move(path, System.IO.Path.ChangeExtension(path, ClosedExtension));
+        }
+    }
+
+    /// <summary>The finished journals under a folder of model folders, oldest first.</summary>
+    public static IReadOnlyList<string> Closed(string root) =>
+        [.. Directory.EnumerateFiles(root, "*" + ClosedExtension, SearchOption.AllDirectories).OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)];
+
+    /// <summary>Reads a journal up to its torn end.</summary>
+    /// <returns>The header; default when not even that is whole.</returns>
+    public static THeader? Read<THeader>(string path, Action<THeader, ReadOnlySpan<byte>> onRecord)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 256 * 1024);
+        var left = file.Length;
+        THeader? header = default;
+        var frame = new byte[FrameBytes];
+        var record = new byte[4096];
+        while (left >= FrameBytes && file.ReadAtLeast(frame, FrameBytes, throwOnEndOfStream: false) == FrameBytes)
+        {
+            left -= FrameBytes;
+            var length = BinaryPrimitives.ReadInt32LittleEndian(frame);
+            if (length < 0 || length > left)
+            {
+                break;
+            }
+
+            if (record.Length < length)
+            {
+                record = new byte[length];
+            }
+
+            var bytes = record.AsSpan(0, length);
+            if (file.ReadAtLeast(bytes, length, throwOnEndOfStream: false) != length || Checksum(bytes) != BinaryPrimitives.ReadUInt32LittleEndian(frame.AsSpan(4)))
+            {
+                break;
+            }
+
+            left -= length;
+            if (header is null)
+            {
+                header = JsonSerializer.Deserialize<THeader>(bytes, JsonDefaults.Options);
+            }
+            else
+            {
+                onRecord(header, bytes);
+            }
+        }
+
+        return header;
+    }
+
+    /// <summary>A folder name for a model: no separators, no dots at the front.</summary>
+    public static string FolderName(string model)
+    {
+        var name = new StringBuilder(Uri.EscapeDataString(model));
+        return (name.Length > 0 && name[0] == '.' ? name.Replace(".", "%2E", 0, 1) : name).ToString();
+    }
+
+    private static uint Checksum(ReadOnlySpan<byte> bytes)
+    {
+        var crc = uint.MaxValue;
+        while (bytes.Length >= 8)
+        {
+            crc = BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes));
+            bytes = bytes[8..];
+        }
+
+        foreach (var value in bytes)
+        {
+            crc = BitOperations.Crc32C(crc, value);
+        }
+
+        return ~crc;
+    }
+}

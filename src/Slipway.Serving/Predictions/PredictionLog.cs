@@ -1,0 +1,300 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using Slipway.Storage;
+
+namespace Slipway.Serving.Predictions;
+
+/// <summary>
+/// Every prediction, with its id: the request path drops a row into a bounded ring; one writer takes it to a journal file, which
+/// survives a killed process up to the last flush, and journals become Parquet segments.
+/// </summary>
+/// <remarks>
+/// Columns of a segment: <c>prediction_id, at_ms, event_ms, version, arm, entity_key, output, latency_us, status</c> and one
+/// DOUBLE per feature, named as in the feature service. Versions with other features have segments of their own: read with
+/// <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
+/// </remarks>
+public sealed class PredictionLog : IAsyncDisposable
+{
+    private readonly ServingOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly ILogger<PredictionLog> _logger;
+    private readonly PredictionRing _ring;
+    private readonly PredictionSegments _segments;
+    private readonly ConcurrentDictionary<string, long> _watermarks = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Journal> _journals = new(StringComparer.Ordinal);
+    private readonly ConcurrentQueue<TaskCompletionSource> _flushes = new();
+    private readonly ManualResetEventSlim _wake = new();
+    private readonly Thread _writer;
+    private Task _converting;
+    private long _dropped;
+    private long _written;
+    private volatile bool _stopping;
+
+    /// <summary>Opens the log; journals that an earlier process left become segments in the background.</summary>
+    public PredictionLog(StorageOptions storage, ServingOptions options, TimeProvider clock, ILogger<PredictionLog> logger)
+    {
+        _options = options;
+        _clock = clock;
+        _logger = logger;
+        _ring = new PredictionRing(options.LogRequestsMax);
+        _segments = new PredictionSegments(Path.Combine(storage.ColumnsDirectory, "predictions"));
+        Journal.CloseLeftovers(_segments.Root);
+        _converting = Task.Run(ConvertClosed);
+        _writer = new Thread(WriteLoop) { IsBackground = true, Name = "prediction log" };
+        _writer.Start();
+    }
+
+    /// <summary>Requests answered but not logged, because the ring was full or the disk refused.</summary>
+    public long Dropped => Interlocked.Read(ref _dropped);
+
+    /// <summary>Rows logged since the start.</summary>
+    public long Written => Interlocked.Read(ref _written);
+
+    /// <summary>Parquet segments that may hold the model's predictions with event times from <paramref name="from"/> to before <paramref name="to"/>, oldest first. Call <see cref="FlushAsync"/> first to have the newest rows in.</summary>
+    public IReadOnlyList<string> Segments(string model, DateTimeOffset from, DateTimeOffset to) =>
+        _segments.List(model, from.ToUnixTimeMilliseconds(), to.ToUnixTimeMilliseconds());
+
+    /// <summary>The newest event time seen, never ahead of now; null when the model has no predictions.</summary>
+    public DateTimeOffset? Watermark(string model)
+    {
+        if (!_watermarks.TryGetValue(model, out var newest))
+        {
+            if (_segments.NewestEventMs(model) is not { } stored)
+            {
+                return null;
+            }
+
+            newest = _watermarks.AddOrUpdate(model, stored, (_, seen) => Math.Max(seen, stored));
+        }
+
+        return DateTimeOffset.FromUnixTimeMilliseconds(Math.Min(newest, _clock.GetUtcNow().ToUnixTimeMilliseconds()));
+    }
+
+    /// <summary>Brings every prediction answered before the call into segments.</summary>
+    public async Task FlushAsync(CancellationToken cancellationToken)
+    {
+        var flushed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _flushes.Enqueue(flushed);
+        _wake.Set();
+        await flushed.Task.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>Writes what is in the ring to the journals and stops. The journals become segments at the next start.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stopping)
+        {
+            return;
+        }
+
+        _stopping = true;
+        _wake.Set();
+        _writer.Join();
+        await _converting;
+        while (_flushes.TryDequeue(out var flush))
+        {
+            flush.TrySetCanceled();
+        }
+
+        _wake.Dispose();
+    }
+
+    /// <summary>Puts one request's rows into the ring; never waits.</summary>
+    internal void Append(
+        Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> keys, ReadOnlySpan<int> keyEnds, long atMs, ReadOnlySpan<long> eventMs, long latencyUs, int status,
+        int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs)
+    {
+        if (_ring.TryClaim(out var position) is not { } entry)
+        {
+            Interlocked.Increment(ref _dropped);
+            _wake.Set();
+            return;
+        }
+
+        try
+        {
+            entry.Set(arm, id, keys, keyEnds, atMs, eventMs, latencyUs, status, rows, features, outputs);
+        }
+        finally
+        {
+            _ring.Publish(position);
+        }
+
+        // Half full: the writer should not sleep out its interval. Looked at now and then only, since it reads the writer's cache line.
+        if ((position & 1023) == 0 && _ring.Waiting > _options.LogRequestsMax / 2)
+        {
+            _wake.Set();
+        }
+    }
+
+    private void WriteLoop()
+    {
+        var record = new ArrayBufferWriter<byte>(4096);
+        while (true)
+        {
+            var stopping = _stopping;
+            try
+            {
+                _wake.Reset();
+                var flush = !_flushes.IsEmpty;
+                Drain(record, flush ? _ring.Tail : 0);
+                if (flush)
+                {
+                    CloseJournals();
+                    while (_flushes.TryDequeue(out var waiting))
+                    {
+                        _converting = ConvertThen(_converting, waiting);
+                    }
+                }
+            }
+            catch (Exception e)
+            {
+                // The log is beside the answers: a full disk costs rows, which are counted, and never a request.
+                _logger.LogError(e, "The prediction log could not be written; {Dropped} requests are missing from it so far", Dropped);
+            }
+
+            if (stopping)
+            {
+                break;
+            }
+
+            _wake.Wait(_options.LogInterval);
+        }
+
+        CloseJournals();
+    }
+
+    /// <param name="record">Scratch.</param>
+    /// <param name="until">Goes on until this position has been taken, also past slots that are being filled right now.</param>
+    private void Drain(ArrayBufferWriter<byte> record, long until)
+    {
+        var taken = 0;
+        while (true)
+        {
+            if (_ring.TryTake() is not { } entry)
+            {
+                if (_ring.Head >= until)
+                {
+                    break;
+                }
+
+                Thread.Yield();
+                continue;
+            }
+
+            try
+            {
+                Write(entry, record);
+                entry.Trim();
+            }
+            finally
+            {
+                _ring.Release();
+            }
+
+            // Not more than a ring's worth between two writes to the files, however fast requests come.
+            if (++taken % _options.LogRequestsMax == 0)
+            {
+                WriteJournals();
+            }
+        }
+
+        WriteJournals();
+    }
+
+    private void Write(PredictionEntry entry, ArrayBufferWriter<byte> record)
+    {
+        var model = entry.Arm.Model;
+        var journal = JournalOf(model);
+        var newest = long.MinValue;
+        for (var row = 0; row < entry.Rows; row++)
+        {
+            var length = PredictionRecord.Write(entry, row, record.GetSpan(PredictionRecord.SizeMax(entry)));
+            journal.Append(record.GetSpan(length)[..length]);
+            newest = Math.Max(newest, entry.EventMs(row));
+            if (entry.HasFeatures)
+            {
+                model.Skew.Count(entry.Features(row, model.FeatureNames.Count));
+            }
+        }
+
+        Interlocked.Add(ref _written, entry.Rows);
+        if (!_watermarks.TryGetValue(model.Model, out var seen) || newest > seen)
+        {
+            _watermarks[model.Model] = newest;
+        }
+    }
+
+    private Journal JournalOf(LoadedModel model)
+    {
+        if (!_journals.TryGetValue(model.JournalKey, out var journal))
+        {
+            var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
+            _journals[model.JournalKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames));
+        }
+
+        return journal;
+    }
+
+    private void WriteJournals()
+    {
+        var full = false;
+        foreach (var journal in _journals.Values)
+        {
+            try
+            {
+                journal.Write();
+            }
+            catch (IOException e)
+            {
+                Interlocked.Increment(ref _dropped);
+                _logger.LogError(e, "The prediction journal {Path} could not be written", journal.Path);
+            }
+
+            full |= journal.Records >= _options.SegmentRows;
+        }
+
+        if (full)
+        {
+            CloseJournals();
+            _converting = ConvertThen(_converting, null);
+        }
+    }
+
+    private void CloseJournals()
+    {
+        foreach (var journal in _journals.Values)
+        {
+            journal.Close();
+        }
+
+        _journals.Clear();
+    }
+
+    private async Task ConvertThen(Task before, TaskCompletionSource? waiting)
+    {
+        await before;
+        await Task.Run(ConvertClosed);
+        waiting?.TrySetResult();
+    }
+
+    private void ConvertClosed()
+    {
+        foreach (var journal in Journal.Closed(_segments.Root))
+        {
+            try
+            {
+                if (PredictionSegments.Convert(journal) is { } converted)
+                {
+                    _watermarks.AddOrUpdate(converted.Model, converted.EventMs, (_, seen) => Math.Max(seen, converted.EventMs));
+                }
+            }
+            catch (Exception e)
+            {
+                // The journal stays and is tried again with the next flush.
+                _logger.LogError(e, "The prediction journal {Path} could not be turned into a segment", journal);
+            }
+        }
+    }
+}

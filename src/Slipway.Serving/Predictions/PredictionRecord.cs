@@ -1,0 +1,105 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Slipway.Serving.Predictions;
+
+/// <summary>The first record of a prediction journal.</summary>
+/// <param name="Model">The model.</param>
+/// <param name="Features">The features of its rows, in order.</param>
+internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features);
+
+/// <summary>One row of a prediction journal, read in place. Written by <see cref="Write"/>, read by the properties: the two must agree.</summary>
+internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
+{
+    private const int Fixed = 36;
+
+    private readonly ReadOnlySpan<byte> _bytes = bytes;
+
+    public long AtMs => BinaryPrimitives.ReadInt64LittleEndian(_bytes);
+
+    public long EventMs => BinaryPrimitives.ReadInt64LittleEndian(_bytes[8..]);
+
+    public long LatencyUs => BinaryPrimitives.ReadInt64LittleEndian(_bytes[16..]);
+
+    public float Output => BinaryPrimitives.ReadSingleLittleEndian(_bytes[24..]);
+
+    public int Status => BinaryPrimitives.ReadUInt16LittleEndian(_bytes[28..]);
+
+    public ArmRole Role => (ArmRole)_bytes[30];
+
+    private int VersionLength => _bytes[31];
+
+    private int IdLength => BinaryPrimitives.ReadUInt16LittleEndian(_bytes[32..]);
+
+    private int KeyLength => BinaryPrimitives.ReadUInt16LittleEndian(_bytes[34..]);
+
+    public ReadOnlySpan<byte> Version => _bytes.Slice(Fixed, VersionLength);
+
+    public ReadOnlySpan<byte> Id => _bytes.Slice(Fixed + VersionLength, IdLength);
+
+    public ReadOnlySpan<byte> Key => _bytes.Slice(Fixed + VersionLength + IdLength, KeyLength);
+
+    /// <summary>Empty when the row failed before its features were known.</summary>
+    public ReadOnlySpan<float> Features => MemoryMarshal.Cast<byte, float>(_bytes[(Fixed + VersionLength + IdLength + KeyLength)..]);
+
+    /// <summary>Writes row <paramref name="row"/> of an entry.</summary>
+    /// <param name="target">At least <see cref="SizeMax"/> bytes.</param>
+    /// <returns>Bytes written.</returns>
+    public static int Write(PredictionEntry entry, int row, Span<byte> target)
+    {
+        var arm = entry.Arm;
+        BinaryPrimitives.WriteInt64LittleEndian(target, entry.AtMs);
+        BinaryPrimitives.WriteInt64LittleEndian(target[8..], entry.EventMs(row));
+        BinaryPrimitives.WriteInt64LittleEndian(target[16..], entry.LatencyUs);
+        BinaryPrimitives.WriteSingleLittleEndian(target[24..], entry.Output(row));
+        BinaryPrimitives.WriteUInt16LittleEndian(target[28..], (ushort)entry.Status);
+        target[30] = (byte)arm.Role;
+        var at = Fixed;
+        var version = Encoding.UTF8.GetBytes(arm.Version, target[at..]);
+        target[31] = (byte)version;
+        at += version;
+
+        var start = at;
+        entry.Id.CopyTo(target[at..]);
+        at += entry.Id.Length;
+        if (entry.Rows > 1)
+        {
+            // Row i of a batch is id#i.
+            target[at++] = (byte)'#';
+            row.TryFormat(target[at..], out var digits, provider: System.Globalization.CultureInfo.InvariantCulture);
+            at += digits;
+        }
+
+        BinaryPrimitives.WriteUInt16LittleEndian(target[32..], (ushort)(at - start));
+        var key = entry.Key(row);
+        if (key.Length > KeyMax)
+        {
+            var end = KeyMax;
+            while (end > 0 && (key[end] & 0xC0) == 0x80)
+            {
+                end--; // Not inside a character.
+            }
+
+            key = key[..end];
+        }
+
+        BinaryPrimitives.WriteUInt16LittleEndian(target[34..], (ushort)key.Length);
+        key.CopyTo(target[at..]);
+        at += key.Length;
+        if (entry.HasFeatures)
+        {
+            var values = MemoryMarshal.AsBytes(entry.Features(row, arm.Model.FeatureNames.Count));
+            values.CopyTo(target[at..]);
+            at += values.Length;
+        }
+
+        return at;
+    }
+
+    // Longer entity keys are cut in the log, not on the way to the model.
+    private const int KeyMax = 1024;
+
+    public static int SizeMax(PredictionEntry entry) =>
+        Fixed + 255 + entry.Id.Length + 12 + KeyMax + (entry.Arm.Model.FeatureNames.Count * sizeof(float));
+}

@@ -1,0 +1,167 @@
+using System.Globalization;
+using System.Text;
+using Slipway.Native.DuckDb;
+using Slipway.Native.Files;
+
+namespace Slipway.Serving.Predictions;
+
+/// <summary>Closed journals turned into Parquet files: one folder per model, the span of event time in the file's name.</summary>
+/// <remarks>A segment carries its journal's id, so that a stop between writing the segment and deleting the journal never counts a row twice.</remarks>
+internal sealed class PredictionSegments(string root)
+{
+    private const string ParquetExtension = ".parquet";
+
+    public string Root { get; } = root;
+
+    public string Folder(string model) => Path.Combine(Root, Journal.FolderName(model));
+
+    /// <summary>The model's segments that may hold event times from <paramref name="fromMs"/> to before <paramref name="toMs"/>, oldest first.</summary>
+    public IReadOnlyList<string> List(string model, long fromMs, long toMs)
+    {
+        var folder = Folder(model);
+        return !Directory.Exists(folder) ? [] :
+        [
+            .. Directory.EnumerateFiles(folder, "*" + ParquetExtension)
+                .Select(path => (Path: path, Span: SpanOf(path)))
+                .Where(file => file.Span.MinMs < toMs && file.Span.MaxMs >= fromMs)
+                .OrderBy(file => file.Span.MinMs).ThenBy(file => file.Path, StringComparer.Ordinal)
+                .Select(file => file.Path),
+        ];
+    }
+
+    /// <summary>The newest event time of a model's segments; null when there are none.</summary>
+    public long? NewestEventMs(string model)
+    {
+        var folder = Folder(model);
+        long? newest = null;
+        foreach (var path in Directory.Exists(folder) ? Directory.EnumerateFiles(folder, "*" + ParquetExtension) : [])
+        {
+            newest = Math.Max(newest ?? long.MinValue, SpanOf(path).MaxMs);
+        }
+
+        return newest;
+    }
+
+    /// <summary>Writes the journal's rows as a segment and removes the journal.</summary>
+    /// <returns>The newest event time in it; null when it held no row.</returns>
+    public static (string Model, long EventMs)? Convert(string journal)
+    {
+        var folder = Path.GetDirectoryName(journal)!;
+        var id = Path.GetFileNameWithoutExtension(journal);
+        (string, long)? newest = null;
+        if (!Directory.EnumerateFiles(folder, $"*_{id}{ParquetExtension}").Any())
+        {
+            newest = WriteSegment(journal, folder, id);
+        }
+
+        File.Delete(journal);
+        return newest;
+    }
+
+    private static (string Model, long EventMs)? WriteSegment(string journal, string folder, string id)
+    {
+        using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 1, MemoryLimit = "256MB" });
+        using var connection = database.Connect();
+        DuckDbAppender? appender = null;
+        long min = long.MaxValue, max = long.MinValue;
+        PredictionJournalHeader? header;
+        try
+        {
+            header = Journal.Read<PredictionJournalHeader>(journal, (head, bytes) =>
+            {
+                appender ??= OpenAppender(connection, head);
+                var row = new PredictionRecord(bytes);
+                min = Math.Min(min, row.EventMs);
+                max = Math.Max(max, row.EventMs);
+                Append(appender, row, head.Features.Count);
+            });
+            appender?.Close();
+        }
+        finally
+        {
+            appender?.Dispose();
+        }
+
+        if (header is null || max == long.MinValue)
+        {
+            return null;
+        }
+
+        var temporary = Path.Combine(folder, id + ".tmp");
+        connection.Execute($"COPY (SELECT * FROM predictions ORDER BY event_ms) TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
+        using (var handle = File.OpenHandle(temporary, FileMode.Open, FileAccess.ReadWrite))
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+
+        File.Move(temporary, Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{min}_{max}_{id}{ParquetExtension}")), overwrite: true);
+        DirectoryFlush.Flush(folder);
+        return (header.Model, max);
+    }
+
+    private static DuckDbAppender OpenAppender(DuckDbConnection connection, PredictionJournalHeader header)
+    {
+        var sql = new StringBuilder(
+            """
+            CREATE TABLE predictions (
+                prediction_id VARCHAR NOT NULL, at_ms BIGINT NOT NULL, event_ms BIGINT NOT NULL, version VARCHAR NOT NULL, arm VARCHAR NOT NULL,
+                entity_key VARCHAR, output DOUBLE, latency_us BIGINT NOT NULL, status INTEGER NOT NULL
+            """);
+        foreach (var feature in header.Features)
+        {
+            sql.Append(", ").Append(DuckDbIdentifier.Quote(feature)).Append(" DOUBLE");
+        }
+
+        connection.Execute(sql.Append(')').ToString());
+        return connection.Append("predictions");
+    }
+
+    private static void Append(DuckDbAppender appender, PredictionRecord row, int width)
+    {
+        appender.AppendUtf8(row.Id);
+        appender.AppendInt64(row.AtMs);
+        appender.AppendInt64(row.EventMs);
+        appender.AppendUtf8(row.Version);
+        appender.AppendString(Arm.NameOf(row.Role));
+        if (row.Key.IsEmpty)
+        {
+            appender.AppendNull();
+        }
+        else
+        {
+            appender.AppendUtf8(row.Key);
+        }
+
+        AppendValue(appender, row.Output);
+        appender.AppendInt64(row.LatencyUs);
+        appender.AppendInt64(row.Status);
+        var features = row.Features;
+        for (var i = 0; i < width; i++)
+        {
+            AppendValue(appender, i < features.Length ? features[i] : float.NaN);
+        }
+
+        appender.EndRow();
+    }
+
+    private static void AppendValue(DuckDbAppender appender, float value)
+    {
+        if (float.IsNaN(value))
+        {
+            appender.AppendNull();
+        }
+        else
+        {
+            appender.AppendDouble(value);
+        }
+    }
+
+    private static (long MinMs, long MaxMs) SpanOf(string path)
+    {
+        // A file put here by hand has no span in its name; it is then listed always.
+        var parts = Path.GetFileNameWithoutExtension(path).Split('_');
+        return parts.Length == 3 && long.TryParse(parts[0], CultureInfo.InvariantCulture, out var min) && long.TryParse(parts[1], CultureInfo.InvariantCulture, out var max)
+            ? (min, max)
+            : (long.MinValue, long.MaxValue);
+    }
+}

@@ -1,0 +1,23 @@
+namespace Slipway.Serving;
+
+/// <summary>Settings of the request path and its logs.</summary>
+public sealed class ServingOptions
+{
+    /// <summary>Longest body of an inference or label request; longer ones are answered 413.</summary>
+    public long BodyBytesMax { get; set; } = 64L << 20;
+
+    /// <summary>Requests the prediction log holds until its writer comes by; a power of two. Beyond it, requests are answered but not logged, and counted.</summary>
+    public int LogRequestsMax { get; set; } = 16_384;
+
+    /// <summary>How often the prediction log hands its rows to the system, and so how much a killed process may lose.</summary>
+    public TimeSpan LogInterval { get; set; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Rows after which a journal becomes a Parquet segment.</summary>
+    public int SegmentRows { get; set; } = 200_000;
+
+    /// <summary>Requests that wait for the shadow; beyond it, copies are dropped and counted.</summary>
+    public int MirrorRequestsMax { get; set; } = 4_096;
+
+    /// <summary>Versions kept in memory beside the routed ones, because somebody asked for them by name.</summary>
+    public int PinnedVersionsMax { get; set; } = 16;
+}
