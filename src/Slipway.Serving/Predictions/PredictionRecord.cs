@@ -43,9 +43,7 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
     /// <summary>Empty when the row failed before its features were known.</summary>
     public ReadOnlySpan<float> Features => MemoryMarshal.Cast<byte, float>(_bytes[(Fixed + VersionLength + IdLength + KeyLength)..]);
 
-    /// <summary>Writes row <paramref name="row"/> of an entry.</summary>
-    /// <param name="target">At least <see cref="SizeMax"/> bytes.</param>
-    /// <returns>Bytes written.</returns>
+    /// <summary>Writes row <paramref name="row"/> of an entry to at least <see cref="SizeMax"/> bytes and returns how many it took.</summary>
     public static int Write(PredictionEntry entry, int row, Span<byte> target)
     {
         var arm = entry.Arm;
