@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace Slipway.Contracts.Registry;
 
-/// <summary>A registered version. Everything but <see cref="Stage"/> and <see cref="Aliases"/> never changes.</summary>
+/// <summary>A registered version. Nothing but its stage, its aliases and the completeness of its lineage ever changes.</summary>
 public sealed record ModelVersionRecord
 {
     /// <summary>The model's name.</summary>
@@ -77,6 +77,9 @@ public sealed record ModelVersionRecord
     /// <summary>Aliases that point at it now.</summary>
     public required IReadOnlyList<string> Aliases { get; init; }
 
+    /// <summary>Kinds of upstream things its lineage lacks, of dataset version, commit, feature view and evaluation report; empty when complete.</summary>
+    public IReadOnlyList<string> MissingLineage { get; init; } = [];
+
     /// <summary>Digest of the model file.</summary>
     [JsonIgnore]
     public string OnnxSha256 => Files.Single(file => file.Path.EndsWith(".onnx", StringComparison.Ordinal)).Sha256;
@@ -109,3 +112,11 @@ public sealed record ModelSummary(
 /// <param name="RunId">The run that produced it.</param>
 public sealed record VersionSearch(
     Stage? Stage = null, string? Owner = null, string? Approver = null, string? TagKey = null, string? TagValue = null, string? RunId = null);
+
+/// <summary>Answer of <c>GET /models</c>.</summary>
+/// <param name="Models">By name.</param>
+public sealed record ModelList(IReadOnlyList<ModelSummary> Models);
+
+/// <summary>Answer of <c>GET /models/{model}/versions</c>.</summary>
+/// <param name="Versions">Newest first.</param>
+public sealed record ModelVersionList(IReadOnlyList<ModelVersionRecord> Versions);

@@ -99,3 +99,11 @@ public sealed record GateItem(string Name, bool Passed, string Detail, IReadOnly
 /// <param name="PromotionId">The promotion behind it; null when none.</param>
 public sealed record StageChange(
     string Model, string Version, Stage? From, Stage To, string Cause, string Reason, string By, DateTimeOffset At, string? PromotionId);
+
+/// <summary>Answer of <c>GET /promotions</c>.</summary>
+/// <param name="Promotions">Newest first.</param>
+public sealed record PromotionList(IReadOnlyList<PromotionRecord> Promotions);
+
+/// <summary>Answer of <c>GET …/history</c>.</summary>
+/// <param name="Changes">Oldest first.</param>
+public sealed record StageHistory(IReadOnlyList<StageChange> Changes);

@@ -45,7 +45,7 @@ internal sealed class AreaHost : IAsyncDisposable
         app.UseExceptionHandler(handler => handler.Run(AnswerError));
         app.Use((context, next) =>
         {
-            context.User = Roles.Principal("ada", Roles.Parse((string?)context.Request.Headers["X-Role"] ?? "engineer"));
+            context.User = Roles.Principal((string?)context.Request.Headers["X-User"] ?? "ada", Roles.Parse((string?)context.Request.Headers["X-Role"] ?? "engineer"));
             return next(context);
         });
         map(app);

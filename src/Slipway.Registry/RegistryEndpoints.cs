@@ -1,0 +1,131 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+using Slipway.Contracts;
+using Slipway.Contracts.Registry;
+using Slipway.Registry.Stages;
+using Slipway.Storage;
+
+namespace Slipway.Registry;
+
+/// <summary>Maps models, versions, promotions and rollback.</summary>
+public static class RegistryEndpoints
+{
+    /// <summary>Maps <c>/models</c>, <c>/promotions</c> and MLflow's reading registry routes.</summary>
+    public static void MapSlipwayRegistry(this IEndpointRouteBuilder app)
+    {
+        var read = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Read));
+        read.MapGet("/models", (ModelRegistry registry) => TypedResults.Ok(new ModelList(registry.ListModels()))).WithSummary("List models");
+        read.MapGet("/models/{model}", GetModel).WithSummary("Show a model");
+        read.MapGet("/models/{model}/production", GetProduction).WithSummary("Show the version in production, now or as of a date");
+        read.MapGet("/models/{model}/history", GetModelHistory).WithSummary("List a model's changes of stage");
+        read.MapGet("/models/{model}/compare", Compare).WithSummary("Compare two versions");
+        read.MapGet("/models/{model}/versions", ListVersions).WithSummary("List versions, newest first");
+        read.MapGet("/models/{model}/versions/{version}", GetVersion).WithSummary("Show a version");
+        read.MapGet("/models/{model}/versions/{version}/lineage", GetLineage).WithSummary("Show where a version came from and what came of it");
+        read.MapGet("/models/{model}/versions/{version}/history", GetVersionHistory).WithSummary("List a version's changes of stage");
+        read.MapGet("/models/{model}/versions/{version}/gate", GetGate).WithSummary("Show what stands between a version and a stage");
+        read.MapGet("/models/{model}/versions/{version}/evaluation", GetEvaluation).WithSummary("Show a version's evaluation report");
+        read.MapGet("/models/{model}/versions/{version}/files/{**path}", GetFile).WithSummary("Fetch a file of a version, its SHA-256 checked");
+        read.MapGet("/promotions", (string? model, ModelRegistry registry) => TypedResults.Ok(new PromotionList(registry.ListPromotions(model)))).WithSummary("List promotions, newest first");
+        read.MapGet("/promotions/{id}", GetPromotion).WithSummary("Show a promotion");
+
+        var write = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Write));
+        write.MapPost("/models/{model}/versions", Register).WithSummary("Register a version from stored blobs");
+        write.MapPost("/models/{model}/rollback", Rollback).WithSummary("Put an earlier production version back");
+        write.MapPut("/models/{model}/aliases/{alias}", PutAlias).WithSummary("Point an alias at a version");
+        write.MapPost("/promotions", Request).WithSummary("Ask for a promotion");
+        write.MapPost("/promotions/{id}/execute", Execute).WithSummary("Carry out a promotion, if its gate passes");
+        write.MapPost("/promotions/{id}/withdraw", Withdraw).WithSummary("Close a promotion that shall not be carried out");
+
+        var approve = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Approve));
+        approve.MapPost("/promotions/{id}/approve", Approve).WithSummary("Approve a promotion");
+        approve.MapPost("/promotions/{id}/reject", Reject).WithSummary("Reject a promotion");
+    }
+
+    private static Ok<ModelSummary> GetModel(string model, ModelRegistry registry) => TypedResults.Ok(
+        registry.FindModel(model) ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no model '{model}'; GET /api/slipway/v1/models lists them."));
+
+    private static Ok<ModelVersionRecord> GetProduction(string model, DateTimeOffset? as_of, ModelRegistry registry)
+    {
+        var version = as_of is { } instant ? registry.FindInProductionAsOf(model, instant) : registry.FindInStage(model, Stage.Production);
+        return TypedResults.Ok(version ?? throw new SlipwayException(ErrorCode.NotFound,
+            $"Model '{model}' has no version in production{(as_of is null ? "" : $" as of {as_of:O}")}."));
+    }
+
+    private static Ok<StageHistory> GetModelHistory(string model, ModelRegistry registry) => TypedResults.Ok(new StageHistory(registry.History(model)));
+
+    private static async Task<Ok<VersionComparison>> Compare(string model, string? a, string? b, ModelRegistry registry, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.CompareAsync(model, Required("a", a), Required("b", b), cancellationToken));
+
+    private static Ok<ModelVersionList> ListVersions(
+        string model, string? stage, string? owner, string? approver, string? tag, string? run_id, ModelRegistry registry)
+    {
+        var (key, value) = tag?.Split(':', 2) switch { [var name, var text] => (name, text), [var name] => (name, null), _ => (null, (string?)null) };
+        var search = new VersionSearch(stage is null ? null : StageRules.Parse(stage), owner, approver, key, value, run_id);
+        return TypedResults.Ok(new ModelVersionList(registry.Search(model, search)));
+    }
+
+    private static Ok<ModelVersionRecord> GetVersion(string model, string version, ModelRegistry registry) => TypedResults.Ok(registry.Get(model, version));
+
+    private static Ok<LineageGraph> GetLineage(string model, string version, ModelRegistry registry) =>
+        TypedResults.Ok(registry.LineageOf(registry.Get(model, version)));
+
+    private static Ok<StageHistory> GetVersionHistory(string model, string version, ModelRegistry registry) =>
+        TypedResults.Ok(new StageHistory(registry.History(model, registry.Get(model, version).Version)));
+
+    private static async Task<Ok<GateReport>> GetGate(string model, string version, string? to, ModelRegistry registry, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.CheckAsync(model, version, StageRules.Parse(Required("to", to)), cancellationToken));
+
+    private static async Task<Ok<EvaluationReport>> GetEvaluation(string model, string version, ModelRegistry registry, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.ReadReportAsync(registry.Get(model, version), cancellationToken)
+            ?? throw new SlipwayException(ErrorCode.NotFound, $"Version {version} of '{model}' was registered without an evaluation report."));
+
+    private static async Task<FileContentHttpResult> GetFile(string model, string version, string path, ModelRegistry registry, HttpContext context, CancellationToken cancellationToken)
+    {
+        // Never shown by a browser: a model's file may hold anything.
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        var bytes = await registry.ReadFileAsync(registry.Get(model, version), path, cancellationToken);
+        return TypedResults.File(bytes, "application/octet-stream", Path.GetFileName(path));
+    }
+
+    private static Ok<PromotionRecord> GetPromotion(string id, ModelRegistry registry) =>
+        TypedResults.Ok(registry.FindPromotion(id) ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no promotion '{id}'."));
+
+    private static async Task<Created<ModelVersionRecord>> Register(string model, RegisterVersion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken)
+    {
+        var version = await registry.RegisterAsync(request with { Model = model }, by, cancellationToken);
+        return TypedResults.Created($"/api/slipway/v1/models/{version.Model}/versions/{version.Version}", version);
+    }
+
+    private static async Task<Ok<ModelVersionRecord>> Rollback(string model, RollbackModel request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.RollbackAsync(model, request.ToVersion, request.Reason, by, cancellationToken));
+
+    private static async Task<Ok<ModelVersionRecord>> PutAlias(string model, string alias, SetAlias request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.SetAliasAsync(model, alias, Required("version", request.Version), by, cancellationToken));
+
+    private static async Task<Created<PromotionRecord>> Request(RequestPromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken)
+    {
+        var to = request.To ?? throw new SlipwayException(ErrorCode.InvalidArgument, "'to' is missing; name the stage: staging, production, archived or development.");
+        var promotion = await registry.RequestPromotionAsync(
+            Required("model", request.Model), Required("version", request.Version), to, request.Reason, by, cancellationToken, request.RollbackTo);
+        return TypedResults.Created($"/api/slipway/v1/promotions/{promotion.Id}", promotion);
+    }
+
+    private static async Task<Ok<ModelVersionRecord>> Execute(string id, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.ExecutePromotionAsync(id, by, cancellationToken));
+
+    private static async Task<Ok<PromotionRecord>> Withdraw(string id, DecidePromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.WithdrawPromotionAsync(id, request.Comment, by, cancellationToken));
+
+    private static async Task<Ok<PromotionRecord>> Approve(string id, DecidePromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.ApproveAsync(id, request.Comment, by, cancellationToken));
+
+    private static async Task<Ok<PromotionRecord>> Reject(string id, DecidePromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.RejectAsync(id, request.Comment, by, cancellationToken));
+
+    private static string Required(string field, string? value) => !string.IsNullOrWhiteSpace(value)
+        ? value
+        : throw new SlipwayException(ErrorCode.InvalidArgument, $"'{field}' is missing.");
+}

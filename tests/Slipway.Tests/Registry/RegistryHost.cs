@@ -1,0 +1,127 @@
+using System.Text;
+using System.Text.Json;
+using Dapper;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Slipway.Contracts;
+using Slipway.Contracts.Identity;
+using Slipway.Contracts.Registry;
+using Slipway.Identity;
+using Slipway.Registry;
+using Slipway.Storage;
+using Slipway.Storage.Audit;
+using Slipway.Storage.Blobs;
+using Slipway.Storage.Definitions;
+using Slipway.Tests.Hosting;
+
+namespace Slipway.Tests.Registry;
+
+/// <summary>A registry with three users: ada (engineer, who registers), grace and ruth (approvers).</summary>
+internal sealed class RegistryHost : IAsyncDisposable
+{
+    public const string Model = "flight-delay";
+    public static readonly Caller Ada = new("ada", "request-1");
+    public static readonly Caller Grace = new("grace", "request-2");
+    public static readonly Caller Ruth = new("ruth", "request-3");
+
+    private static readonly string[] Inputs = ["origin", "destination"];
+    private static int _seed;
+
+    private RegistryHost(AreaHost area) => Area = area;
+
+    public AreaHost Area { get; }
+
+    public ModelRegistry Registry => Area.Service<ModelRegistry>();
+
+    public BlobStore Blobs => Area.Service<BlobStore>();
+
+    public static async Task<RegistryHost> StartAsync(Action<IServiceCollection>? services = null)
+    {
+        var area = await AreaHost.StartAsync(
+            collection =>
+            {
+                collection.AddSlipwayIdentity().AddSlipwayRegistry();
+                services?.Invoke(collection);
+            },
+            app => Map(app));
+        var users = area.Service<UserStore>();
+        await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
+        await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
+        await users.CreateAsync("ruth", Role.Approver, Caller.System("test"), default);
+        return new RegistryHost(area);
+    }
+
+    public ValueTask DisposeAsync() => Area.DisposeAsync();
+
+    public static ModelSignature Signature(params string[] inputs) => new(
+        [.. (inputs.Length == 0 ? Inputs : inputs).Select(name => new SignatureField(name.TrimEnd('?'), "BYTES", [-1, 1], name.EndsWith('?')))],
+        [new SignatureField("probability", "FP32", [-1, 1])]);
+
+    public static FeatureSchema Features(params string[] features) => new(
+        Model, 1, [.. (features.Length == 0 ? ["airport:late_rate_7d", "flight:distance"] : features).Select(name => new FeatureField(name, "DOUBLE"))], ["airport_late@1"]);
+
+    public static EvaluationReport Report(double auc = 0.66, string testSet = "t1", double baseline = 0.558) => new()
+    {
+        Model = Model,
+        RunId = "run-1",
+        TestSetSha256 = testSet,
+        Splits = [new EvaluationSplit("train", 1_400_000), new EvaluationSplit("test", 230_000)],
+        Metrics = new Dictionary<string, double> { ["auc"] = auc, ["ece"] = 0.02 },
+        Baselines =
+        [
+            new BaselineMetrics("majority_class", new Dictionary<string, double> { ["auc"] = 0.5 }),
+            new BaselineMetrics("airport_late_rate", new Dictionary<string, double> { ["auc"] = baseline }),
+        ],
+        GoNoGo = new GoNoGoVerdict("auc", 0.6, DateTimeOffset.UnixEpoch, auc, auc >= 0.6, "auc against its minimum"),
+        CreatedAt = DateTimeOffset.UnixEpoch,
+    };
+
+    public async Task<RegisterVersion> RequestAsync(string bump = "auto", EvaluationReport? report = null)
+    {
+        var unique = Interlocked.Increment(ref _seed);
+        var model = await PutAsync($"model {unique}");
+        var evaluation = await PutAsync(JsonSerializer.Serialize(report ?? Report(), JsonDefaults.Options));
+        return new RegisterVersion(
+            Model, bump, $"run-{unique}", [new ArtifactFile("model.onnx", model.Sha256, model.SizeBytes)], Signature(), Features(),
+            (await PutAsync("baseline")).Sha256, (await PutAsync("environment")).Sha256, evaluation.Sha256, new string('a', 64),
+            [new DatasetRef("flights", 1, new string('d', 64))])
+        {
+            Commit = "3f2a",
+            PipelineRunId = "pipeline-run-1",
+        };
+    }
+
+    public async Task<ModelVersionRecord> RegisterAsync(string bump = "auto", EvaluationReport? report = null) =>
+        await Registry.RegisterAsync(await RequestAsync(bump, report), Ada, default);
+
+    public Task<Blob> PutAsync(string text) => Blobs.PutAsync(Encoding.UTF8.GetBytes(text), default);
+
+    public async Task<ModelVersionRecord> PromoteAsync(string version, Stage to, string reason = "better than before")
+    {
+        var promotion = await Registry.RequestPromotionAsync(Model, version, to, reason, Ada, default);
+        await Registry.ApproveAsync(promotion.Id, "read the report", Grace, default);
+        return await Registry.ExecutePromotionAsync(promotion.Id, Ada, default);
+    }
+
+    public async Task<ModelVersionRecord> RegisterInProductionAsync()
+    {
+        var version = await RegisterAsync();
+        await PromoteAsync(version.Version, Stage.Staging);
+        return await PromoteAsync(version.Version, Stage.Production);
+    }
+
+    public Task ApplyPolicyAsync(string yaml) => Area.Service<IDefinitionKind>().ApplyAsync(yaml, Ada, default);
+
+    /// <summary>Overwrites one byte of a stored blob.</summary>
+    public void Damage(string sha256)
+    {
+        using var file = File.OpenWrite(Blobs.PathOf(sha256));
+        file.WriteByte((byte)'#');
+    }
+
+    public IReadOnlyList<AuditEvent> AuditOf(string version) => Area.Service<AuditTrail>().List(ModelVersionNode.Of(Model, version));
+
+    public long Count(string table) => Area.Read(connection => connection.ExecuteScalar<long>($"SELECT count(*) FROM {table}"));
+
+    private static void Map(IEndpointRouteBuilder app) => app.MapSlipwayRegistry();
+}
