@@ -34,7 +34,7 @@ public sealed class DefinitionYaml
             var stream = new YamlStream();
             stream.Load(new StringReader(yaml));
             return stream.Documents is [{ RootNode: YamlMappingNode root }]
-                ? new DefinitionYaml(root, "", [])
+                ? new DefinitionYaml(root, "", []) { Source = yaml }
                 : throw new SlipwayException(ErrorCode.InvalidArgument, "A definition is one YAML mapping with 'kind' and 'name' at the top level.");
         }
         catch (YamlException e)
@@ -42,6 +42,9 @@ public sealed class DefinitionYaml
             throw new SlipwayException(ErrorCode.InvalidArgument, $"Line {e.Start.Line}: this is not valid YAML: {e.InnerException?.Message ?? e.Message}", e);
         }
     }
+
+    /// <summary>The text of the whole file, for kinds that fill in parameters before they read; empty for a nested mapping.</summary>
+    public string Source { get; private init; } = "";
 
     /// <summary>The keys in file order, for mappings whose keys are names (<see cref="Map"/> reads one).</summary>
     public IReadOnlyList<string> Keys => [.. _mapping.Children.Keys.OfType<YamlScalarNode>().Select(key => key.Value ?? "")];

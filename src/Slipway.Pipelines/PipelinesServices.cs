@@ -1,0 +1,27 @@
+using Microsoft.Extensions.DependencyInjection;
+using Slipway.Pipelines.Definitions;
+using Slipway.Pipelines.Runs;
+using Slipway.Storage;
+using Slipway.Storage.Definitions;
+
+namespace Slipway.Pipelines;
+
+/// <summary>Registers pipelines.</summary>
+public static class PipelinesServices
+{
+    /// <summary>Adds the pipeline kind, its stages, the service and the background runner.</summary>
+    public static IServiceCollection AddSlipwayPipelines(this IServiceCollection services)
+    {
+        services.AddSingleton(MigrationSet.Of<PipelineService>("pipelines"));
+        services.AddSingleton<PipelineKind>();
+        services.AddSingleton<IDefinitionKind>(provider => provider.GetRequiredService<PipelineKind>());
+        services.AddSingleton<PipelineStore>();
+        services.AddSingleton<StageCache>();
+        services.AddSingleton<RunProgress>();
+        services.AddSingleton(provider => new PipelineService(
+            provider.GetRequiredService<DefinitionStore>(), provider.GetRequiredService<PipelineKind>(),
+            provider.GetRequiredService<PipelineStore>(), provider.GetRequiredService<RunProgress>()));
+        services.AddHostedService<PipelineRunner>();
+        return services;
+    }
+}

@@ -1,0 +1,21 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace Slipway.Pipelines.Runs;
+
+/// <summary>What of this process a stage's result depends on.</summary>
+internal static class RunningCode
+{
+    /// <summary>
+    /// Build ids of every assembly of ours that a stage may run, so that a change in a helper is a change of the code. Builds are
+    /// deterministic: the same sources give the same ids.
+    /// </summary>
+    public static string Builds { get; } = string.Join(' ', ((Assembly[])
+        [
+            typeof(RunningCode).Assembly, typeof(Native.Files.DirectoryFlush).Assembly, typeof(Contracts.JsonDefaults).Assembly, typeof(Storage.Database).Assembly,
+        ])
+        .Select(assembly => $"{assembly.GetName().Name}={assembly.ManifestModule.ModuleVersionId:N}"));
+
+    /// <summary>Runtime, processor architecture and native libraries.</summary>
+    public static string Environment { get; } = $"{RuntimeInformation.FrameworkDescription}; {RuntimeInformation.OSArchitecture}";
+}
