@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace Slipway.Native;
 
 /// <summary>Finds the shared libraries of ONNX Runtime, DuckDB and XGBoost.</summary>
-internal static class NativeLibraries
+internal static partial class NativeLibraries
 {
     internal const string Onnx = "onnxruntime";
     internal const string DuckDb = "duckdb";
@@ -84,6 +84,13 @@ internal static class NativeLibraries
             names = [.. names.Select(n => Path.Combine(chosen, n)), .. names];
         }
 
+        // Its OpenMP threads would otherwise spin while they wait: on a busy machine two threads then take ten times as long as
+        // one. The setting is read when the library is loaded, from the C environment, which .NET's own setter does not reach.
+        if (OperatingSystem.IsLinux())
+        {
+            _ = setenv("OMP_WAIT_POLICY", "passive", overwrite: 0);
+        }
+
         foreach (var name in names)
         {
             if (NativeLibrary.TryLoad(name, out var library))
@@ -109,4 +116,7 @@ internal static class NativeLibraries
     private static string Platform => OperatingSystem.IsWindows() ? "win32" : OperatingSystem.IsMacOS() ? "darwin" : "linux";
 
     private static string Architecture => RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "x64";
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int setenv(string name, string value, int overwrite);
 }

@@ -93,64 +93,64 @@ public sealed class DuckDbReader : IDisposable
     public bool IsNull(int column, int row)
     {
         CheckRow(row);
-        return vectors[column].IsNull(row);
+        return At(column).IsNull(row);
     }
 
     /// <summary>Whether the present chunk may hold a NULL in this column; false spares the test per row.</summary>
-    public bool MayHaveNulls(int column) => vectors[column].HasNulls;
+    public bool MayHaveNulls(int column) => At(column).HasNulls;
 
     /// <summary>Any integer type; DATE as days, timestamps as they are stored.</summary>
-    public ReadOnlySpan<long> Int64(int column) => vectors[column].Type.Physical is DuckDbType.BigInt or DuckDbType.Timestamp or DuckDbType.TimestampTz
-        ? vectors[column].Span<long>(RowCount)
+    public ReadOnlySpan<long> Int64(int column) => At(column).Type.Physical is DuckDbType.BigInt or DuckDbType.Timestamp or DuckDbType.TimestampTz
+        ? At(column).Span<long>(RowCount)
         : Convert(column, static (in vector, row) => vector.Integer(row));
 
     /// <summary>Any integer type whose values fit; DATE as days since 1970-01-01.</summary>
-    public ReadOnlySpan<int> Int32(int column) => vectors[column].Type.Physical is DuckDbType.Integer or DuckDbType.Date
-        ? vectors[column].Span<int>(RowCount)
+    public ReadOnlySpan<int> Int32(int column) => At(column).Type.Physical is DuckDbType.Integer or DuckDbType.Date
+        ? At(column).Span<int>(RowCount)
         : Convert(column, static (in vector, row) => checked((int)vector.Integer(row)));
 
     /// <summary>Any number, DECIMAL and HUGEINT included.</summary>
-    public ReadOnlySpan<double> Double(int column) => vectors[column].Type.Type == DuckDbType.Double
-        ? vectors[column].Span<double>(RowCount)
+    public ReadOnlySpan<double> Double(int column) => At(column).Type.Type == DuckDbType.Double
+        ? At(column).Span<double>(RowCount)
         : Convert(column, static (in vector, row) => vector.Number(row));
 
     /// <summary>Any number, rounded to single precision.</summary>
-    public ReadOnlySpan<float> Float(int column) => vectors[column].Type.Type == DuckDbType.Float
-        ? vectors[column].Span<float>(RowCount)
+    public ReadOnlySpan<float> Float(int column) => At(column).Type.Type == DuckDbType.Float
+        ? At(column).Span<float>(RowCount)
         : Convert(column, static (in vector, row) => (float)vector.Number(row));
 
     /// <summary>BOOLEAN only.</summary>
-    public ReadOnlySpan<bool> Bool(int column) => vectors[column].Type.Type == DuckDbType.Boolean
-        ? vectors[column].Span<bool>(RowCount)
+    public ReadOnlySpan<bool> Bool(int column) => At(column).Type.Type == DuckDbType.Boolean
+        ? At(column).Span<bool>(RowCount)
         : throw new DuckDbException($"Column '{Columns[column].Name}' is {Columns[column].TypeName}, not BOOLEAN.");
 
     /// <summary>Every timestamp type and DATE, as microseconds since 1970-01-01 UTC.</summary>
-    public ReadOnlySpan<long> TimestampMicros(int column) => vectors[column].Type.Type is DuckDbType.Timestamp or DuckDbType.TimestampTz
-        ? vectors[column].Span<long>(RowCount)
+    public ReadOnlySpan<long> TimestampMicros(int column) => At(column).Type.Type is DuckDbType.Timestamp or DuckDbType.TimestampTz
+        ? At(column).Span<long>(RowCount)
         : Convert(column, static (in vector, row) => vector.Micros(row));
 
     /// <summary>The UTF-8 text of a VARCHAR, or the bytes of a BLOB, where DuckDB keeps them; empty for NULL.</summary>
     public ReadOnlySpan<byte> Utf8(int column, int row)
     {
         CheckRow(row);
-        if (vectors[column].Type.Type is not (DuckDbType.Varchar or DuckDbType.Blob))
+        if (At(column).Type.Type is not (DuckDbType.Varchar or DuckDbType.Blob))
         {
             throw new DuckDbException($"Column '{Columns[column].Name}' is {Columns[column].TypeName}, not VARCHAR.");
         }
 
-        return vectors[column].IsNull(row) ? [] : vectors[column].Bytes(row);
+        return At(column).IsNull(row) ? [] : At(column).Bytes(row);
     }
 
     /// <summary>The text of a VARCHAR or ENUM; null for NULL.</summary>
     public string? String(int column, int row)
     {
         CheckRow(row);
-        if (vectors[column].Type.Type is not (DuckDbType.Varchar or DuckDbType.Enum))
+        if (At(column).Type.Type is not (DuckDbType.Varchar or DuckDbType.Enum))
         {
             throw new DuckDbException($"Column '{Columns[column].Name}' is {Columns[column].TypeName}, not VARCHAR.");
         }
 
-        return vectors[column].IsNull(row) ? null : vectors[column].Text(row);
+        return At(column).IsNull(row) ? null : At(column).Text(row);
     }
 
     /// <summary>
@@ -158,7 +158,7 @@ public sealed class DuckDbReader : IDisposable
     /// </summary>
     public void CopyFloats(int column, Span<float> destination, int stride)
     {
-        ref readonly var vector = ref vectors[column];
+        ref readonly var vector = ref At(column);
         for (var row = 0; row < RowCount; row++)
         {
             destination[row * stride] = vector.IsNull(row) ? float.NaN : (float)vector.Number(row);
@@ -173,7 +173,7 @@ public sealed class DuckDbReader : IDisposable
     public object? Value(int column, int row)
     {
         CheckRow(row);
-        return vectors[column].Value(row);
+        return At(column).Value(row);
     }
 
     /// <inheritdoc/>
@@ -192,6 +192,16 @@ public sealed class DuckDbReader : IDisposable
         connection.Leave();
     }
 
+    private ref readonly DuckDbVector At(int column)
+    {
+        if (chunk == 0)
+        {
+            throw new InvalidOperationException("There is no chunk to read: NextChunk was not called yet, or returned false.");
+        }
+
+        return ref vectors[column];
+    }
+
     private delegate T Conversion<T>(in DuckDbVector vector, long row);
 
     private ReadOnlySpan<T> Convert<T>(int column, Conversion<T> conversion)
@@ -201,7 +211,7 @@ public sealed class DuckDbReader : IDisposable
             converted[column] = buffer = new T[Math.Max(RowCount, 2048)];
         }
 
-        ref readonly var vector = ref vectors[column];
+        ref readonly var vector = ref At(column);
         for (var row = 0; row < RowCount; row++)
         {
             buffer[row] = vector.IsNull(row) ? default! : conversion(vector, row);

@@ -79,7 +79,7 @@ public static class OnnxConverters
     /// times zero is added to the first output. Outputs stay equal.
     /// </summary>
     /// <param name="model">A model whose first output is float.</param>
-    /// <param name="width">Rows and columns of each matrix; 256 costs milliseconds a run on one thread.</param>
+    /// <param name="width">Rows and columns of each matrix; 256 costs about one millisecond a run, 512 about ten.</param>
     /// <param name="multiplications">How many products in a row.</param>
     public static byte[] WithBallast(ReadOnlySpan<byte> model, int width, int multiplications = 4) =>
         OnnxBallast.Add(model, width, multiplications);

@@ -107,6 +107,17 @@ public sealed class DuckDbTests : IDisposable
     }
 
     [Fact]
+    public void Reading_before_the_first_or_after_the_last_chunk_is_refused()
+    {
+        using var reader = connection.Query("SELECT 1 AS n");
+        Assert.Throws<InvalidOperationException>(() => reader.Int64(0).Length);
+        Assert.True(reader.NextChunk());
+        Assert.Throws<ArgumentOutOfRangeException>(() => reader.IsNull(0, 1));
+        Assert.False(reader.NextChunk());
+        Assert.Throws<InvalidOperationException>(() => reader.Int64(0).Length);
+    }
+
+    [Fact]
     public void Sums_of_integers_convert_to_the_asked_scalar_type()
     {
         Assert.Equal(4950L, connection.QueryScalar<long>("SELECT sum(i) FROM range(100) t(i)"));

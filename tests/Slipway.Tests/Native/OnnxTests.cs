@@ -37,7 +37,7 @@ public sealed class OnnxTests
         return rows;
     }
 
-    [Fact, Trait("capability", "SRV-01")]
+    [Fact]
     public void A_logistic_regression_written_as_ONNX_predicts_as_its_formula_also_with_missing_values()
     {
         using var session = OnnxSession.Load(Logistic());
@@ -203,7 +203,7 @@ public sealed class OnnxTests
         });
     }
 
-    [Theory, Trait("capability", "REG-01")]
+    [Theory]
     [InlineData("weights.bin")]
     [InlineData("../../etc/passwd")]
     [InlineData("*/_ORT_MEM_ADDR_/*")]
@@ -250,6 +250,26 @@ public sealed class OnnxTests
     {
         byte[] flatbuffer = [16, 0, 0, 0, .. "ORTM"u8, .. new byte[64]];
         Assert.Throws<OnnxException>(() => OnnxSession.Load(flatbuffer));
+    }
+
+    [Fact]
+    public void Graphs_nested_without_end_are_refused_instead_of_exhausting_the_stack()
+    {
+        var graph = new ProtobufWriter();
+        for (var depth = 0; depth < 5000; depth++)
+        {
+            var attribute = new ProtobufWriter();
+            attribute.Message(6, graph);
+            var node = new ProtobufWriter();
+            node.Message(5, attribute);
+            graph = new ProtobufWriter();
+            graph.Message(1, node);
+        }
+
+        var model = new ProtobufWriter();
+        model.Int(1, 8);
+        model.Message(7, graph);
+        Assert.Throws<OnnxException>(() => OnnxModelReader.Read(model.Written));
     }
 
     private static string Fails(Action run) => Assert.Throws<OnnxException>(run).Message;

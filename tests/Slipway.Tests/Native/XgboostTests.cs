@@ -26,7 +26,7 @@ public sealed class XgboostTests
         }
     }
 
-    [Theory, Trait("capability", "PIP-01")]
+    [Theory]
     [InlineData("binary:logistic")]
     [InlineData("reg:squarederror")]
     public void Trees_written_as_ONNX_predict_as_XGBoost_does_also_with_missing_values(string objective)
