@@ -41,6 +41,9 @@ internal sealed class ConnectionOptions
             ? new SlipwayClient(address, token)
             : throw new SlipwayException(ErrorCode.InvalidArgument, $"--server '{server}' must be an address such as http://127.0.0.1:5000.");
 
+    /// <summary>Where progress is drawn: standard error, so that <c>--json</c> output stays clean.</summary>
+    public static IAnsiConsole ProgressConsole { get; } = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+
     /// <summary>Prints the value as JSON, or lets the command draw it.</summary>
     public int Print<T>(ParseResult args, T value, Action<IAnsiConsole> draw)
     {

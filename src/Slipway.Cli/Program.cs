@@ -9,6 +9,8 @@ var connection = new ConnectionOptions();
 connection.AddTo(root);
 root.Add(ServerCommand.Create());
 root.Add(ApplyCommand.Create(connection));
+root.Add(RegistryCommand.Create(connection));
+root.Add(UserCommand.Create(connection));
 
 var parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)

@@ -1,5 +1,6 @@
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Slipway.Contracts;
 
@@ -61,6 +62,30 @@ public sealed partial class SlipwayClient : IDisposable
         var body = new StreamContent(progress is null ? content : new ProgressStream(content, progress), 128 * 1024);
         body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
         return SendAsync<T>(HttpMethod.Post, path, body, cancellationToken);
+    }
+
+    /// <summary>GET of a path below <c>/api/slipway/v1</c> that answers in lines; streamed.</summary>
+    /// <exception cref="SlipwayException">The server's refusal.</exception>
+    public async IAsyncEnumerable<string> LinesAsync(string path, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var response = await _http.GetAsync(new Uri($"/api/slipway/v1/{path}", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+        if (!response.IsSuccessStatusCode)
+        {
+            throw await FailureAsync(response, cancellationToken);
+        }
+
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(cancellationToken));
+        while (await reader.ReadLineAsync(cancellationToken) is { } line)
+        {
+            yield return line;
+        }
+    }
+
+    /// <summary>Whether a model answers requests now.</summary>
+    public async Task<bool> IsModelReadyAsync(string model, CancellationToken cancellationToken)
+    {
+        using var response = await _http.GetAsync(new Uri($"/v2/models/{Uri.EscapeDataString(model)}/ready", UriKind.Relative), cancellationToken);
+        return response.IsSuccessStatusCode;
     }
 
     /// <inheritdoc/>

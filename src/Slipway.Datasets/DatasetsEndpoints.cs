@@ -27,6 +27,7 @@ public static class DatasetsEndpoints
         datasets.MapGet("{name}/versions/{version:int}/profile", GetProfile).WithSummary("Statistics of a version").WithMetadata(Read);
         datasets.MapGet("{name}/versions/{version:int}/validation", GetValidation).WithSummary("The newest check of a version").WithMetadata(Read);
         datasets.MapGet("{name}/versions/{version:int}/content", GetContent).WithSummary("The exact bytes of a version").WithMetadata(Read);
+        datasets.MapGet("{name}/versions/{version:int}/rows", DatasetRows.WriteAsync).WithSummary("Rows as JSON lines, in order of time").WithMetadata(Read);
         datasets.MapPost("{name}/versions/{version:int}/validate", Validate).WithSummary("Check a version against its definition").WithMetadata(Write);
         return app;
     }

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.Identity;
+using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Web.Http;
 
@@ -51,6 +52,7 @@ public static class SlipwayServer
         services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot));
         services.AddSlipwayIdentity();
         services.AddSlipwayDatasets();
+        services.AddSlipwayRegistry();
         configure?.Invoke(services);
 
         var app = builder.Build();
@@ -68,6 +70,7 @@ public static class SlipwayServer
         app.MapDefinitions();
         app.MapSlipwayIdentity();
         app.MapSlipwayDatasets();
+        app.MapSlipwayRegistry();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));
         return app;
