@@ -71,6 +71,18 @@ public sealed class LatencyHistogram
         return new LatencyHistogram(counts);
     }
 
+    /// <summary>The buckets that hold something, rising, with the first and last whole microsecond of each.</summary>
+    internal IEnumerable<(double FromUs, double ToUs, long Count)> NonEmptyBuckets()
+    {
+        for (var i = 0; i < _counts.Length; i++)
+        {
+            if (_counts[i] > 0)
+            {
+                yield return (LowerBoundUs(i), UpperBoundUs(i), _counts[i]);
+            }
+        }
+    }
+
     internal static int BucketOf(long us)
     {
         if (us < 16)

@@ -1,0 +1,59 @@
+using Slipway.Native.DuckDb;
+using Slipway.Serving.Labels;
+using Slipway.Serving.Predictions;
+
+namespace Slipway.Serving.Rollouts;
+
+/// <summary>Joins a rollout's predictions with the labels that have come for them.</summary>
+/// <remarks>
+/// The comparison takes requests that both versions answered, which are those copied in shadow steps; their labels may come while
+/// later steps run. The candidate's own figure takes all its labelled answers.
+/// </remarks>
+internal sealed class LabelledPairs(PredictionLog predictions, LabelLog labels)
+{
+    /// <summary>The losses since the rollout began.</summary>
+    public async Task<QualityEvidence> ReadAsync(RolloutRow rollout, QualityMetric metric, CancellationToken cancellationToken)
+    {
+        await labels.FlushAsync(cancellationToken);
+        var labelFiles = Since(labels.Segments(rollout.Model), rollout.StartedAt);
+        if (labelFiles.Count == 0)
+        {
+            return QualityEvidence.None;
+        }
+
+        await predictions.FlushAsync(cancellationToken);
+        // Segments are listed by event time, which in a replay is far from now.
+        var predictionFiles = Since(predictions.Segments(rollout.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue), rollout.StartedAt);
+        return predictionFiles.Count == 0 ? QualityEvidence.None : await Task.Run(() => Join(rollout, metric, predictionFiles, labelFiles, cancellationToken), cancellationToken);
+    }
+
+    private static QualityEvidence Join(
+        RolloutRow rollout, QualityMetric metric, List<string> predictionFiles, List<string> labelFiles, CancellationToken cancellationToken)
+    {
+        var loss = metric == QualityMetric.Brier ? "(output - label) * (output - label)" : "CAST((output >= 0.5) <> (label >= 0.5) AS DOUBLE)";
+        using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 1, MemoryLimit = "256MB" });
+        using var connection = database.Connect();
+        var row = connection.QueryRows(
+            $"""
+            WITH truth AS (
+                SELECT prediction_id, arg_max(label, received_ms) AS label
+                  FROM read_parquet({Files(labelFiles)}) WHERE received_ms >= $1 GROUP BY prediction_id),
+            scored AS (
+                SELECT prediction_id, version, arg_max(output, at_ms) AS output
+                  FROM read_parquet({Files(predictionFiles)}, union_by_name = true)
+                 WHERE at_ms >= $1 AND output IS NOT NULL AND version IN ($2, $3) GROUP BY prediction_id, version),
+            losses AS (SELECT prediction_id, version, {loss} AS loss FROM scored JOIN truth USING (prediction_id)),
+            candidate AS (SELECT prediction_id, loss FROM losses WHERE version = $2),
+            pairs AS (SELECT c.loss - s.loss AS difference FROM candidate c JOIN losses s ON s.prediction_id = c.prediction_id AND s.version = $3)
+            SELECT (SELECT count(*) FROM pairs), (SELECT coalesce(sum(difference), 0) FROM pairs), (SELECT coalesce(sum(difference * difference), 0) FROM pairs),
+                   (SELECT count(*) FROM candidate), (SELECT coalesce(sum(loss), 0) FROM candidate)
+            """,
+            cancellationToken, rollout.StartedAt.ToUnixTimeMilliseconds(), rollout.Version, rollout.StableVersion)[0];
+        return new QualityEvidence((long)row[0]!, (double)row[1]!, (double)row[2]!, (long)row[3]!, (double)row[4]!);
+    }
+
+    // A file last written before the rollout began holds nothing of it.
+    private static List<string> Since(IReadOnlyList<string> files, DateTimeOffset start) => [.. files.Where(file => File.GetLastWriteTimeUtc(file) >= start.UtcDateTime)];
+
+    private static string Files(List<string> files) => $"[{string.Join(", ", files.Select(DuckDbLiteral.Quote))}]";
+}

@@ -1,0 +1,425 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Slipway.Contracts;
+using Slipway.Contracts.Serving;
+using Slipway.Storage;
+using Slipway.Storage.Definitions;
+
+namespace Slipway.Serving.Rollouts;
+
+/// <summary>Starts rollouts, looks at their evidence a few times a second, and moves the routes.</summary>
+/// <remarks>
+/// On a breach the routes change first and the row is written afterwards: traffic is back on the stable version even when the
+/// database is slow or its disk full. A stop between the two finds the rollout running again, in the same step, with its counters
+/// at zero; the breach is then found again.
+/// </remarks>
+internal sealed class RolloutController(
+    RolloutStore store, ModelRouter router, DefinitionStore definitions, PromotionPath promotions, LabelledPairs labels, Leases leases,
+    RolloutOptions options, TimeProvider clock, ILogger<RolloutController> logger) : BackgroundService
+{
+    private const string LeaseName = "rollouts";
+
+    // Holds that change their words are stored, but not more often than this.
+    private static readonly TimeSpan HoldsApart = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(5);
+
+    private readonly ConcurrentDictionary<string, LiveRollout> _live = new(StringComparer.Ordinal);
+    private Lease? _lease;
+    private DateTimeOffset _leaseRenewAt;
+
+    /// <summary>Checks everything that can be checked, sends the first copies or requests to the candidate, and stores the rollout.</summary>
+    /// <exception cref="SlipwayException">The sentence says which precondition is not met; nothing was started.</exception>
+    public async Task<RolloutRow> StartAsync(StartRolloutRequest request, Caller by, CancellationToken cancellationToken)
+    {
+        Demand(request.Model, "model");
+        Demand(request.Version, "version");
+        Demand(request.Reason, "reason");
+        var (definition, spec) = FindSpec(request);
+        store.RefuseSecond(request.Model);
+        var stable = router.Find(request.Model)?.Stable ?? throw new SlipwayException(ErrorCode.FailedPrecondition,
+            $"'{request.Model}' has no loaded production version to go back to; promote its first version directly, and see the server's log if one should be loaded.");
+
+        var id = Guid.CreateVersion7(clock.GetUtcNow()).ToString("N");
+        var live = new LiveRollout(spec);
+        await live.Turn.WaitAsync(cancellationToken);
+        try
+        {
+            Route(id, spec, 0, request.Version);
+            try
+            {
+                var candidate = router.Loaded(request.Model, request.Version)!;
+                CheckSkewFeatures(spec, candidate);
+                live.CountFrom(0, router.Find(request.Model)!, candidate);
+                _live[id] = live;
+                return await store.CreateAsync(id, spec, definition.Version, request.Version, stable.Version, request.Reason, by, cancellationToken);
+            }
+            catch
+            {
+                _live.TryRemove(id, out _);
+                router.ClearCandidate(request.Model, "stopped", "the rollout could not be started");
+                throw;
+            }
+        }
+        finally
+        {
+            live.Turn.Release();
+        }
+    }
+
+    /// <summary>Sends all traffic back to the stable version on a person's word.</summary>
+    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended already.</exception>
+    public async Task<RolloutRow> AbortAsync(string id, string reason, Caller by, CancellationToken cancellationToken)
+    {
+        Demand(reason, "reason");
+        var live = LiveOf(store.Get(id));
+        await live.Turn.WaitAsync(cancellationToken);
+        try
+        {
+            var row = store.Get(id);
+            if (row.Status != RolloutStatus.Running)
+            {
+                throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} has ended already ({row.EndReason}); there is nothing to abort.");
+            }
+
+            var began = Stopwatch.GetTimestamp();
+            router.ClearCandidate(row.Model, "rolled_back", reason);
+            var ended = await store.AbortAsync(row, reason, Stopwatch.GetElapsedTime(began).TotalMilliseconds, by, cancellationToken);
+            await WithdrawPromotionAsync(row, reason, by, cancellationToken);
+            _live.TryRemove(id, out _);
+            return ended;
+        }
+        finally
+        {
+            live.Turn.Release();
+        }
+    }
+
+    /// <summary>The newest look at a running rollout; null before the first one in this process.</summary>
+    public LookedAt? Latest(string id) => _live.GetValueOrDefault(id)?.Latest;
+
+    /// <summary>The definition that a rollout follows, as it was when the rollout began.</summary>
+    public RolloutSpec SpecOf(RolloutRow row) =>
+        RolloutSpec.Parse(DefinitionYaml.Parse(definitions.Find(RolloutSpec.Kind, row.SpecName, row.SpecVersion)!.Yaml));
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(options.Interval, clock);
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            try
+            {
+                await LookAtAllAsync(stoppingToken);
+            }
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            {
+                logger.LogError(e, "The rollouts could not be looked at; next attempt in {Interval}", options.Interval);
+            }
+        }
+    }
+
+    /// <summary>One look at every running rollout.</summary>
+    internal async Task LookAtAllAsync(CancellationToken cancellationToken)
+    {
+        var running = store.Running();
+        if (running.Count == 0 || await HoldLeaseAsync(cancellationToken) is not { } lease)
+        {
+            return;
+        }
+
+        foreach (var row in running)
+        {
+            try
+            {
+                await LookAtAsync(row.Id, lease, cancellationToken);
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+            {
+                // One model's trouble must not keep another's rollout from going back.
+                logger.LogError(e, "Rollout {Rollout} of {Model} could not be looked at", row.Id, row.Model);
+            }
+        }
+    }
+
+    private async Task LookAtAsync(string id, Lease lease, CancellationToken cancellationToken)
+    {
+        var live = LiveOf(store.Get(id));
+        await live.Turn.WaitAsync(cancellationToken);
+        try
+        {
+            // Read again: it may have been aborted while this look waited its turn.
+            var row = store.Get(id);
+            if (row.Status != RolloutStatus.Running)
+            {
+                _live.TryRemove(id, out _);
+                return;
+            }
+
+            if (live.Pending is { } restored)
+            {
+                await RecordRollbackAsync(row, live, restored, lease, cancellationToken);
+                return;
+            }
+
+            // While the server starts, the production version may still be loading.
+            if (router.Find(row.Model) is not { Stable: { } stable })
+            {
+                return;
+            }
+
+            if (stable.Version == row.Version)
+            {
+                await RecordAsync(row, live, new RolloutDecision(RolloutAction.Complete, $"Version {row.Version} is in production.", []), RolloutEvidence.None, lease, cancellationToken);
+                return;
+            }
+
+            if (stable.Version != row.StableVersion)
+            {
+                await RollBackAsync(row, live, Stop($"The production version changed from {row.StableVersion} to {stable.Version} during the rollout; its evidence is against a version that is gone."),
+                    RolloutEvidence.None, lease, cancellationToken);
+                return;
+            }
+
+            if (!TryRoute(row, live, out var fault))
+            {
+                await RollBackAsync(row, live, Stop($"Version {row.Version} can no longer be loaded: {fault}"), RolloutEvidence.None, lease, cancellationToken);
+                return;
+            }
+
+            await JudgeAsync(row, live, lease, cancellationToken);
+        }
+        finally
+        {
+            live.Turn.Release();
+        }
+    }
+
+    private async Task JudgeAsync(RolloutRow row, LiveRollout live, Lease lease, CancellationToken cancellationToken)
+    {
+        await ReadLabelsAsync(row, live, cancellationToken);
+        var evidence = live.Collect(router.Find(row.Model)!, promotions.Approved(row.Model, row.Version));
+        var decision = RolloutRules.Decide(live.Spec, new RolloutState(row.Step, row.StepStartedAt), evidence, clock.GetUtcNow());
+        live.Latest = new LookedAt(row.Step, decision, evidence);
+        switch (decision.Action)
+        {
+            case RolloutAction.RollBack:
+                await RollBackAsync(row, live, decision, evidence, lease, cancellationToken);
+                break;
+            case RolloutAction.Complete:
+                await CompleteAsync(row, live, decision, evidence, lease, cancellationToken);
+                break;
+            case RolloutAction.Advance:
+                var next = await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+                TryRoute(next, live, out _);
+                break;
+            default:
+                await StoreHoldAsync(row, live, decision, evidence, lease, cancellationToken);
+                break;
+        }
+    }
+
+    private async Task RollBackAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    {
+        var detected = Stopwatch.GetTimestamp();
+        router.ClearCandidate(row.Model, "rolled_back", decision.Reason);
+        live.Pending = new Restored(decision, evidence, Stopwatch.GetElapsedTime(detected).TotalMilliseconds);
+        logger.LogWarning("Rollout {Rollout} of {Model} {Version} went back to {Stable}: {Reason}", row.Id, row.Model, row.Version, row.StableVersion, decision.Reason);
+        await RecordRollbackAsync(row, live, live.Pending, lease, cancellationToken);
+    }
+
+    // Tried again with each look until it is written: the routes are back, and the record must follow.
+    private async Task RecordRollbackAsync(RolloutRow row, LiveRollout live, Restored restored, Lease lease, CancellationToken cancellationToken)
+    {
+        await store.RecordAsync(row, restored.Decision, restored.Evidence, lease, restored.RestoreMs, cancellationToken);
+        _live.TryRemove(row.Id, out _);
+        await WithdrawPromotionAsync(row, restored.Decision.Reason, Caller.System("rollouts"), cancellationToken);
+    }
+
+    private async Task CompleteAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await promotions.ExecuteAsync(row.Model, row.Version, Caller.System("rollouts"), cancellationToken);
+        }
+        catch (SlipwayException refusal)
+        {
+            var text = $"The registry refuses the promotion: {refusal.Message}";
+            var gate = new RolloutGateReading("approval", "limit", GateVerdict.Waiting, null, null, null, null, text);
+            var hold = new RolloutDecision(RolloutAction.Hold, text, [.. decision.Gates, gate]);
+            live.Latest = new LookedAt(row.Step, hold, evidence);
+            await StoreHoldAsync(row, live, hold, evidence, lease, cancellationToken);
+            return;
+        }
+
+        // The routes stay: the candidate answers everything until serving has made it the stable version.
+        await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+        _live.TryRemove(row.Id, out _);
+    }
+
+    private async Task StoreHoldAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    {
+        var signature = $"{row.Step}:{string.Join(",", decision.Gates.Select(gate => $"{gate.Gate}/{gate.Check}/{gate.Verdict}"))}";
+        var now = clock.GetUtcNow();
+        if (signature == live.StoredSignature || now - live.StoredAt < HoldsApart)
+        {
+            return;
+        }
+
+        await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+        (live.StoredSignature, live.StoredAt) = (signature, now);
+    }
+
+    private async Task<RolloutRow> RecordAsync(
+        RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    {
+        var stored = await store.RecordAsync(row, decision, evidence, lease, null, cancellationToken);
+        if (decision.Action == RolloutAction.Complete)
+        {
+            _live.TryRemove(row.Id, out _);
+            logger.LogInformation("Rollout {Rollout}: {Model} {Version} is in production", row.Id, row.Model, row.Version);
+        }
+
+        return stored;
+    }
+
+    private async Task ReadLabelsAsync(RolloutRow row, LiveRollout live, CancellationToken cancellationToken)
+    {
+        var now = clock.GetUtcNow();
+        var apart = TimeSpan.FromTicks(Math.Max(options.QualityInterval.Ticks, (now - row.StartedAt).Ticks / 20));
+        if (now - live.QualityReadAt < apart)
+        {
+            return;
+        }
+
+        live.Quality = await labels.ReadAsync(row, live.Spec.Quality.Metric, cancellationToken);
+        // From the end of the read: a slow one must not be followed by the next at once.
+        live.QualityReadAt = clock.GetUtcNow();
+    }
+
+    private async Task WithdrawPromotionAsync(RolloutRow row, string reason, Caller by, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await promotions.WithdrawAsync(row.Model, row.Version, $"Rollout {row.Id} stopped: {reason}", by, cancellationToken);
+        }
+        catch (SlipwayException e)
+        {
+            // Closed by somebody else in the meantime.
+            logger.LogWarning(e, "The promotion of {Model} {Version} was not withdrawn", row.Model, row.Version);
+        }
+    }
+
+    private bool TryRoute(RolloutRow row, LiveRollout live, out string? fault)
+    {
+        fault = null;
+        var step = live.Spec.Steps[row.Step];
+        var table = router.Find(row.Model)!;
+        var inPlace = step.Shadow
+            ? table.Shadow?.Version == row.Version && table.Candidate is null
+            : table.Candidate?.Version == row.Version && Math.Abs(table.Share - step.Percent / 100) < 1e-9 && table.Shadow is null;
+        if (!inPlace || table.Salt != row.Id)
+        {
+            try
+            {
+                Route(row.Id, live.Spec, row.Step, row.Version);
+            }
+            catch (SlipwayException e)
+            {
+                fault = e.Message;
+                return false;
+            }
+
+            table = router.Find(row.Model)!;
+        }
+
+        live.CountFrom(row.Step, table, router.Loaded(row.Model, row.Version)!);
+        return true;
+    }
+
+    private void Route(string id, RolloutSpec spec, int index, string version)
+    {
+        var step = spec.Steps[index];
+        var criteria = spec.Disagreement is { } trigger ? new ShadowCriteria(trigger.DecisionThreshold, trigger.Tolerance) : null;
+        router.SetCandidate(spec.Model, version, step.Percent / 100, step.Shadow, salt: id, spec.StickyKey == StickyKey.Entity, criteria);
+    }
+
+    private (Definition Definition, RolloutSpec Spec) FindSpec(StartRolloutRequest request)
+    {
+        var known = definitions.List(RolloutSpec.Kind).Select(definition => (Definition: definition, Spec: RolloutSpec.Parse(DefinitionYaml.Parse(definition.Yaml)))).ToList();
+        if (request.Spec is { } name)
+        {
+            var named = known.Find(pair => pair.Spec.Name == name);
+            return named.Spec?.Model == request.Model ? named : throw new SlipwayException(ErrorCode.InvalidArgument, named.Spec is null
+                ? $"'spec' names no applied rollout definition '{name}'; apply one with kind: rollout first."
+                : $"'spec' names the rollout definition '{name}', which is for model '{named.Spec.Model}', not '{request.Model}'.");
+        }
+
+        var own = known.Where(pair => pair.Spec.Model == request.Model).ToList();
+        return own.Count switch
+        {
+            1 => own[0],
+            0 => throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"No rollout definition is applied for model '{request.Model}'; apply one with kind: rollout that declares error, latency and quality limits."),
+            _ => throw new SlipwayException(ErrorCode.InvalidArgument, $"Model '{request.Model}' has several rollout definitions; choose one with 'spec': {string.Join(", ", own.Select(pair => pair.Spec.Name))}."),
+        };
+    }
+
+    // A trigger on a feature nobody counts would be quiet for ever.
+    private static void CheckSkewFeatures(RolloutSpec spec, LoadedModel candidate)
+    {
+        if (spec.Skew is not { } skew)
+        {
+            return;
+        }
+
+        var counted = candidate.Skew.Snapshot().Select(feature => feature.Name).ToHashSet(StringComparer.Ordinal);
+        if (counted.Count == 0)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"Version {candidate.Version} of '{candidate.Model}' has no training statistics to compare live inputs with; remove 'triggers.skew' or register the version with its baseline.");
+        }
+
+        if (skew.Features.Keys.Where(feature => !counted.Contains(feature)).ToList() is { Count: > 0 } unknown)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"'triggers.skew.features' names {string.Join(", ", unknown)}, which version {candidate.Version} of '{candidate.Model}' has no statistics for; it has {string.Join(", ", counted.Order(StringComparer.Ordinal))}.");
+        }
+    }
+
+    private static RolloutDecision Stop(string reason) =>
+        new(RolloutAction.RollBack, reason, [new RolloutGateReading("route", "limit", GateVerdict.Breached, null, null, null, null, reason)]);
+
+    private static void Demand(string? text, string field)
+    {
+        if (string.IsNullOrWhiteSpace(text))
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"'{field}' is missing; give it a text.");
+        }
+    }
+
+    private LiveRollout LiveOf(RolloutRow row) => _live.GetOrAdd(row.Id, _ => new LiveRollout(SpecOf(row)));
+
+    private async Task<Lease?> HoldLeaseAsync(CancellationToken cancellationToken)
+    {
+        // A lease per look would be four flushes of the disk a second.
+        var now = clock.GetUtcNow();
+        if (_lease is null || now >= _leaseRenewAt)
+        {
+            _lease = await leases.TryAcquireAsync(LeaseName, LeaseTime, cancellationToken);
+            _leaseRenewAt = now + LeaseTime / 3;
+        }
+
+        return _lease;
+    }
+
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        if (_lease is { } lease)
+        {
+            // A restarted server need not wait for the lease to run out.
+            await leases.ReleaseAsync(lease, cancellationToken);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+using System.Text.Json.Serialization;
+
+namespace Slipway.Serving.Rollouts;
+
+/// <summary>Everything a decision is made from, counted since the step began; stored whole, so that the decision can be replayed.</summary>
+/// <param name="Candidate">The candidate's requests (in a shadow step: its copies).</param>
+/// <param name="Stable">The stable version's requests in the same time.</param>
+/// <param name="Pairs">Answers of both versions to the same requests; null outside shadow steps.</param>
+/// <param name="Skew">One entry per feature; empty outside shadow steps.</param>
+/// <param name="Quality">Labelled predictions since the rollout began.</param>
+/// <param name="Approved">Whether the candidate's promotion is approved.</param>
+internal sealed record RolloutEvidence(
+    ArmEvidence Candidate, ArmEvidence Stable, PairEvidence? Pairs, IReadOnlyList<SkewEvidence> Skew, QualityEvidence Quality, bool Approved)
+{
+    public static readonly RolloutEvidence None = new(ArmEvidence.None, ArmEvidence.None, null, [], QualityEvidence.None, false);
+}
+
+/// <summary>One arm.</summary>
+/// <param name="Requests">All requests.</param>
+/// <param name="Errors">Those that failed through the arm's fault.</param>
+/// <param name="Latency">Non-empty buckets, rising.</param>
+internal sealed record ArmEvidence(long Requests, long Errors, IReadOnlyList<LatencyBucket> Latency)
+{
+    public static readonly ArmEvidence None = new(0, 0, []);
+
+    [JsonIgnore]
+    public double ErrorRate => Requests == 0 ? 0 : (double)Errors / Requests;
+
+    [JsonIgnore]
+    public long Measured => Latency.Sum(bucket => bucket.Count);
+
+    /// <summary>Last microsecond of the bucket that holds the quantile; NaN without requests.</summary>
+    public double LatencyQuantileUs(double q)
+    {
+        var rank = q * Measured;
+        long seen = 0;
+        foreach (var bucket in Latency)
+        {
+            seen += bucket.Count;
+            if (seen >= rank)
+            {
+                return bucket.ToUs;
+            }
+        }
+
+        return double.NaN;
+    }
+
+    /// <summary>Requests in buckets that lie wholly above the time: never counts a faster one.</summary>
+    public long CountAbove(double us) => Latency.Where(bucket => bucket.FromUs > us).Sum(bucket => bucket.Count);
+
+    public static ArmEvidence Of(long requests, long errors, LatencyHistogram latency) =>
+        new(requests, errors, [.. latency.NonEmptyBuckets().Select(bucket => new LatencyBucket(bucket.FromUs, bucket.ToUs, bucket.Count))]);
+}
+
+/// <summary>Requests that took <paramref name="FromUs"/> to <paramref name="ToUs"/> whole microseconds.</summary>
+internal sealed record LatencyBucket(double FromUs, double ToUs, long Count);
+
+/// <summary>Pairs of answers.</summary>
+internal sealed record PairEvidence(long Pairs, long Disagreements, double MeanDifference, double MaxDifference);
+
+/// <summary>One feature's live values against each version's own training statistics.</summary>
+/// <param name="Feature">Its reference.</param>
+/// <param name="Values">Live values counted.</param>
+/// <param name="Psi">Index against the candidate's training statistics.</param>
+/// <param name="StablePsi">Index of the same live values against the stable version's; null when it has no such feature.</param>
+internal sealed record SkewEvidence(string Feature, long Values, double Psi, double? StablePsi);
+
+/// <summary>Losses on labelled predictions: the squared error (brier) or one for a wrong decision (accuracy).</summary>
+/// <param name="Pairs">Labelled requests that both versions answered.</param>
+/// <param name="SumDifference">Sum of the candidate's loss less the stable version's.</param>
+/// <param name="SumSquaredDifference">Sum of the squares of those differences.</param>
+/// <param name="Labelled">Labelled answers of the candidate, paired or not.</param>
+/// <param name="SumLoss">Sum of the candidate's losses over them.</param>
+internal sealed record QualityEvidence(long Pairs, double SumDifference, double SumSquaredDifference, long Labelled, double SumLoss)
+{
+    public static readonly QualityEvidence None = new(0, 0, 0, 0, 0);
+}
+
+/// <summary>Where a running rollout stands.</summary>
+/// <param name="Step">Index into the steps, from 0.</param>
+/// <param name="StepStartedAt">When it was entered.</param>
+internal sealed record RolloutState(int Step, DateTimeOffset StepStartedAt);

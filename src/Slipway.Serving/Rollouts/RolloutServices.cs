@@ -1,0 +1,32 @@
+using Microsoft.Extensions.DependencyInjection;
+using Slipway.Contracts.Registry;
+using Slipway.Registry;
+using Slipway.Storage.Definitions;
+
+namespace Slipway.Serving.Rollouts;
+
+/// <summary>Registers the rollouts.</summary>
+internal static class RolloutServices
+{
+    /// <summary>Adds the controller, its store and the <c>rollout</c> kind. Needs the router, the logs and the registry; the tables come with the serving migrations.</summary>
+    public static IServiceCollection AddSlipwayRollouts(this IServiceCollection services)
+    {
+        services.AddSingleton<RolloutOptions>();
+        services.AddSingleton<RolloutStore>();
+        services.AddSingleton<LabelledPairs>();
+        services.AddSingleton<IDefinitionKind, RolloutKind>();
+        services.AddSingleton(provider => Path(provider.GetRequiredService<ModelRegistry>()));
+        services.AddSingleton<RolloutController>();
+        services.AddHostedService(provider => provider.GetRequiredService<RolloutController>());
+        return services;
+    }
+
+    private static PromotionPath Path(ModelRegistry registry) => new(
+        (model, version) => registry.HasApproval(model, version, Stage.Production),
+        (model, version, by, ct) => registry.FindOpenPromotion(model, version, Stage.Production) is { } open
+            ? registry.ExecutePromotionAsync(open.Id, by, ct)
+            : throw new Contracts.SlipwayException(Contracts.ErrorCode.FailedPrecondition, $"no open promotion of {model}@{version} to production; request and approve one"),
+        (model, version, reason, by, ct) => registry.FindOpenPromotion(model, version, Stage.Production) is { } open
+            ? registry.WithdrawPromotionAsync(open.Id, reason, by, ct)
+            : Task.CompletedTask);
+}
