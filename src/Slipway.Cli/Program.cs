@@ -10,6 +10,7 @@ connection.AddTo(root);
 root.Add(ServerCommand.Create());
 root.Add(ApplyCommand.Create(connection));
 root.Add(RegistryCommand.Create(connection));
+root.Add(PipelineCommand.Create(connection));
 root.Add(UserCommand.Create(connection));
 
 var parsed = root.Parse(args);

@@ -7,6 +7,7 @@ using Slipway.Datasets;
 using Slipway.Identity;
 using Slipway.Registry;
 using Slipway.Storage;
+using Slipway.Tracking;
 using Slipway.Web.Http;
 
 namespace Slipway.Web;
@@ -51,6 +52,7 @@ public static class SlipwayServer
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot));
         services.AddSlipwayIdentity();
+        services.AddSlipwayTracking();
         services.AddSlipwayDatasets();
         services.AddSlipwayRegistry();
         configure?.Invoke(services);

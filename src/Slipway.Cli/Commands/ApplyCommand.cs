@@ -16,13 +16,20 @@ internal static class ApplyCommand
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var response = await client.PostAsync<ApplyResponse>("definitions", new ApplyRequest(Read(args.GetRequiredValue(folder)), args.GetValue(dryRun)), ct);
+            var path = args.GetRequiredValue(folder);
+            var files = Read(path);
+            var response = await client.PostAsync<ApplyResponse>("definitions", new ApplyRequest(files, args.GetValue(dryRun)), ct);
+            if (!args.GetValue(dryRun))
+            {
+                await DatasetUpload.SendAsync(client, Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!, response, files, ConnectionOptions.ProgressConsole, ct);
+            }
+
             return connection.Print(args, response, console => Draw(console, response));
         });
         return command;
     }
 
-    /// <summary>Reads a folder's definition files, drills and other subfolders that start with an underscore left out.</summary>
+    /// <summary>Reads a folder's definition files, subfolders included.</summary>
     internal static List<DefinitionFile> Read(string path)
     {
         if (File.Exists(path))

@@ -147,7 +147,25 @@ internal static class VersionTable
         string? EvaluationReportSha256, string? TrainingSetSha256, string? CommitId, string? PipelineRunId, string? ParentVersion, string CreatedBy,
         long CreatedAtMs);
 
-    private sealed record SummaryRow(
-        string Name, string Description, string Owner, long Versions, string NewestVersion, string? ProductionVersion, string? StagingVersions,
-        long CreatedAtMs, long UpdatedAtMs);
+    // Properties, not a constructor: SQLite gives the sub-selects no type while there is no row, and Dapper then finds no constructor.
+    private sealed record SummaryRow
+    {
+        public required string Name { get; init; }
+
+        public required string Description { get; init; }
+
+        public required string Owner { get; init; }
+
+        public long Versions { get; init; }
+
+        public required string NewestVersion { get; init; }
+
+        public string? ProductionVersion { get; init; }
+
+        public string? StagingVersions { get; init; }
+
+        public long CreatedAtMs { get; init; }
+
+        public long UpdatedAtMs { get; init; }
+    }
 }
