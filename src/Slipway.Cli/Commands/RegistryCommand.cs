@@ -20,11 +20,11 @@ internal static class RegistryCommand
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var models = await client.GetAsync<IReadOnlyList<ModelSummary>>("models", ct);
+            var models = await client.GetAsync<ModelList>("models", ct);
             return connection.Print(args, models, console =>
             {
                 var table = new Table().Border(TableBorder.Rounded).AddColumns("Model", "Production", "Staging", "Newest", "Versions", "Owner");
-                foreach (var model in models)
+                foreach (var model in models.Models)
                 {
                     table.AddRow(Markup.Escape(model.Name), model.ProductionVersion ?? "-", string.Join(", ", model.StagingVersions), model.NewestVersion,
                         model.Versions.ToString(CultureInfo.InvariantCulture), Markup.Escape(model.Owner));
@@ -51,11 +51,11 @@ internal static class RegistryCommand
                 return connection.Print(args, record, console => DrawVersion(console, record));
             }
 
-            var versions = await client.GetAsync<IReadOnlyList<ModelVersionRecord>>($"models/{name}/versions", ct);
+            var versions = await client.GetAsync<ModelVersionList>($"models/{name}/versions", ct);
             return connection.Print(args, versions, console =>
             {
                 var table = new Table().Border(TableBorder.Rounded).AddColumns("Version", "Stage", "Registered", "By", "Run", "Why this number");
-                foreach (var record in versions)
+                foreach (var record in versions.Versions)
                 {
                     table.AddRow(record.Version, record.Stage.ToString(), Time(record.CreatedAt), Markup.Escape(record.CreatedBy), record.RunId[..Math.Min(8, record.RunId.Length)], Markup.Escape(record.BumpReason));
                 }
@@ -85,8 +85,8 @@ internal static class RegistryCommand
                     $"Promotion [bold]{opened.Id}[/] of {opened.Model} {opened.Version} to {opened.To} is {opened.Status}. Another user approves it with: slipway registry approve {opened.Id} --comment …"));
             }
 
-            var promotions = await client.GetAsync<IReadOnlyList<PromotionRecord>>($"promotions?model={Uri.EscapeDataString(request.Model)}", ct);
-            var open = promotions.FirstOrDefault(promotion => promotion.Version == request.Version && promotion.To == request.To && promotion.Status is PromotionStatus.Approved or PromotionStatus.Pending)
+            var promotions = await client.GetAsync<PromotionList>($"promotions?model={Uri.EscapeDataString(request.Model)}", ct);
+            var open = promotions.Promotions.FirstOrDefault(promotion => promotion.Version == request.Version && promotion.To == request.To && promotion.Status is PromotionStatus.Approved or PromotionStatus.Pending)
                 ?? throw new Contracts.SlipwayException(Contracts.ErrorCode.NotFound,
                     $"There is no open promotion of {request.Model} {request.Version} to {request.To}; ask for one without --execute first.");
             var done = await client.PostAsync<ModelVersionRecord>($"promotions/{open.Id}/execute", null, ct);
