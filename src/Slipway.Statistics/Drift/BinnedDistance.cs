@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Slipway.Statistics.Histograms;
 
 namespace Slipway.Statistics.Drift;
@@ -28,6 +29,29 @@ public static class BinnedDistance
         }
 
         return largest;
+    }
+
+    /// <summary>Population stability index of two histograms; values outside the edges form a bin at either end.</summary>
+    /// <param name="reference">Reference histogram, at least one value.</param>
+    /// <param name="current">Current histogram over the same edges, at least one value.</param>
+    /// <param name="zeroFill">The rule for bins that are empty on one side; bins empty on both sides are left out.</param>
+    /// <exception cref="ArgumentException">The edges differ, or a histogram has no value.</exception>
+    public static double Psi(NumericHistogram reference, NumericHistogram current, ZeroFill zeroFill = ZeroFill.PerSide)
+    {
+        Check(reference, current);
+        var r = new List<long>();
+        var c = new List<long>();
+        for (var i = 0; i < reference.Counts.Length; i++)
+        {
+            // The zero fill may differ between the sides, and a bin that nobody is in must not count as drift.
+            if (reference.Counts[i] > 0 || current.Counts[i] > 0)
+            {
+                r.Add(reference.Counts[i]);
+                c.Add(current.Counts[i]);
+            }
+        }
+
+        return Divergence.Psi(CollectionsMarshal.AsSpan(r), CollectionsMarshal.AsSpan(c), zeroFill);
     }
 
     /// <summary>First Wasserstein distance with values taken as evenly spread within their bins.</summary>

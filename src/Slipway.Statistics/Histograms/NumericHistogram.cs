@@ -12,6 +12,9 @@ public sealed class NumericHistogram
     private const int CellEdgesMax = 4;
     private const int CellsPerBin = 4;
 
+    // Few bins still get fine cells, so that most cells hold no edge and the search ends without a mispredicted branch.
+    private const int CellsMin = 1024;
+
     private readonly double[] edges;
     private readonly long[] counts;
     private readonly int[]? cellFirstBin;
@@ -178,7 +181,7 @@ public sealed class NumericHistogram
     private static (int[]? FirstBin, double CellsPerUnit) BuildGrid(double[] edges)
     {
         var width = edges[^1] - edges[0];
-        var cells = (edges.Length - 1) * CellsPerBin;
+        var cells = Math.Max(CellsMin, (edges.Length - 1) * CellsPerBin);
         var cellsPerUnit = cells / width;
         if (!(width > 0 && double.IsFinite(cellsPerUnit) && double.IsFinite(width)))
         {

@@ -108,6 +108,21 @@ public sealed class ErrorRateEProcess
         CanaryShare = canaryShare;
     }
 
+    /// <summary>The share of errors that comes from the canary when it fails at a multiple of stable's rate: s r / (s r + 1 - s).</summary>
+    /// <param name="canaryShare">The canary's share of traffic, between 0 and 1.</param>
+    /// <param name="ratio">Canary's error rate divided by stable's, greater than 0.</param>
+    /// <returns>
+    /// The limit for a <see cref="RateLimitEProcess"/> whose trials are all errors and whose events are the canary's errors; its verdict
+    /// NotWorse shows that the canary fails less than <paramref name="ratio"/> times as often, which silence alone does not.
+    /// </returns>
+    /// <exception cref="ArgumentOutOfRangeException">An argument is outside its range.</exception>
+    public static double ShareOfErrors(double canaryShare, double ratio)
+    {
+        Require.OpenUnit(canaryShare);
+        Require.Positive(ratio);
+        return canaryShare * ratio / (canaryShare * ratio + 1 - canaryShare);
+    }
+
     private double SegmentLogE()
     {
         var s = CanaryShare;

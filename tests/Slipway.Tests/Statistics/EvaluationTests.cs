@@ -125,7 +125,7 @@ public sealed class EvaluationTests
     [Fact]
     public void DeLong_interval_covers_the_true_area_and_the_paired_test_keeps_its_level()
     {
-        const int runs = 1500;
+        const int runs = 1000;
         const int rows = 200;
 
         // Scores of positives are shifted by one standard deviation: the true area is Φ(1/√2).

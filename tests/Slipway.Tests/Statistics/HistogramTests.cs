@@ -135,6 +135,26 @@ public sealed class HistogramTests
     }
 
     [Fact]
+    [Trait("capability", "MON-02")]
+    public void Values_that_leave_the_edges_raise_the_stability_index_and_bins_nobody_is_in_do_not()
+    {
+        NumericHistogram reference = new([0.0, 1.0, 2.0, 3.0]), same = new([0.0, 1.0, 2.0, 3.0]), escaped = new([0.0, 1.0, 2.0, 3.0]);
+        for (var i = 0; i < 50_000; i++)
+        {
+            reference.Add(i == 0 ? 0.5 : 2.5);
+            same.Add(i < 2 ? 0.5 : 2.5);
+            escaped.Add(i < 25_000 ? 7 : 2.5);
+        }
+
+        // Nobody is in [1, 2), below 0 or above 3: only the two filled bins count.
+        Assert.Equal(Divergence.Psi([1L, 49_999L], [2L, 49_998L]), BinnedDistance.Psi(reference, same), 1e-15);
+        Assert.Equal(DriftBand.Act, PsiBands.Default.Of(BinnedDistance.Psi(reference, escaped)));
+        Assert.Equal(DriftBand.Ok, PsiBands.Default.Of(BinnedDistance.Psi(reference, same)));
+        Assert.Throws<ArgumentException>(() => BinnedDistance.Psi(reference, new NumericHistogram([0.0, 1.0])));
+        Assert.Throws<ArgumentException>(() => BinnedDistance.Psi(reference, new NumericHistogram([0.0, 1.0, 2.0, 3.0])));
+    }
+
+    [Fact]
     public void Binned_quantiles_outside_the_edges_are_bounded_by_them()
     {
         var histogram = new NumericHistogram([0.0, 1.0]);

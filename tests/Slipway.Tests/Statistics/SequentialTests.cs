@@ -53,6 +53,34 @@ public sealed class SequentialTests
         Assert.Equal(LogBeta(6, 24) - LogBeta(2, 18) - 4 * Math.Log(0.1) - 6 * Math.Log(0.9), process.LogE, 1e-10);
     }
 
+    // A gate may advance on proof that the canary fails less than twice as often; an hour at 200 canary requests a minute.
+    [Fact]
+    public void A_canary_is_cleared_against_a_tolerated_ratio_and_wrongly_so_in_at_most_alpha_of_rollouts()
+    {
+        double Cleared(double ratio)
+        {
+            var random = new Random(12);
+            var cleared = 0;
+            for (var run = 0; run < 2000; run++)
+            {
+                var gate = new RateLimitEProcess(ErrorRateEProcess.ShareOfErrors(0.1, 2));
+                for (var look = 0; look < Looks; look++)
+                {
+                    var canary = Binomial.Draw(200, ratio * StableErrorRate, random);
+                    gate.Add(canary + Binomial.Draw(1800, StableErrorRate, random), canary);
+                }
+
+                cleared += gate.Verdict == SequentialVerdict.NotWorse ? 1 : 0;
+            }
+
+            return cleared / 2000.0;
+        }
+
+        Assert.InRange(Cleared(ratio: 2), 0, 0.05);
+        Assert.InRange(Cleared(ratio: 1), 0.95, 1);
+        Assert.Equal(0.2 / 1.1, ErrorRateEProcess.ShareOfErrors(0.1, 2), 1e-15);
+    }
+
     [Fact]
     public void A_canary_that_is_better_is_never_rolled_back_however_strong_the_evidence()
     {
@@ -206,7 +234,7 @@ public sealed class SequentialTests
     [Fact]
     public void Mean_difference_keeps_its_error_bound_under_skew_and_finds_a_slower_canary()
     {
-        const int runs = 1000;
+        const int runs = 500;
         int missed = 0, falselyWorse = 0, caught = 0, cleared = 0;
         for (var run = 0; run < runs; run++)
         {
