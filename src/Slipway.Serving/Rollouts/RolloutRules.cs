@@ -1,5 +1,6 @@
 using System.Globalization;
 using Slipway.Contracts.Serving;
+using Slipway.Statistics.Sequential;
 
 namespace Slipway.Serving.Rollouts;
 
@@ -116,7 +117,9 @@ internal static class RolloutRules
         var pairs = evidence.Pairs ?? new PairEvidence(0, 0, 0, 0);
         var rate = pairs.Pairs == 0 ? 0 : (double)pairs.Disagreements / pairs.Pairs;
         var threshold = 1 / spec.AlphaPerCheck;
-        var e = EValue(GateStatistics.LogRateAbove(pairs.Disagreements, pairs.Pairs, trigger.MaxRate));
+        var test = new RateLimitEProcess(trigger.MaxRate, spec.AlphaPerCheck);
+        test.Add(pairs.Pairs, pairs.Disagreements);
+        var e = EValue(test.LogEAbove);
         var verdict = e >= threshold ? GateVerdict.Breached
             : pairs.Pairs < step.MinRequests ? GateVerdict.Waiting
             : rate > trigger.MaxRate ? GateVerdict.Leaning
@@ -172,7 +175,7 @@ internal static class RolloutRules
             var threshold = 1 / spec.AlphaPerCheck;
             var enough = quality.Pairs >= trigger.MinLabels;
             var mean = quality.Pairs == 0 ? double.NaN : quality.SumDifference / quality.Pairs;
-            var e = enough ? EValue(GateStatistics.LogMeanAbove(quality.Pairs, quality.SumDifference, quality.SumSquaredDifference, drop, trigger.MinLabels)) : 1;
+            var e = enough ? EValue(PairedMean.LogAbove(quality.Pairs, quality.SumDifference, quality.SumSquaredDifference, drop, trigger.MinLabels)) : 1;
             var verdict = e >= threshold ? GateVerdict.Breached
                 : !enough ? GateVerdict.Waiting
                 : mean > drop ? GateVerdict.Leaning
@@ -205,7 +208,10 @@ internal static class RolloutRules
         {
             var share = (double)candidateRequests / (candidateRequests + stableRequests);
             worse = (double)candidateHits / candidateRequests > (double)stableHits / stableRequests;
-            e = EValue(GateStatistics.LogExcessShare(candidateHits, stableHits, share));
+            // The share as it came about: keys differ in weight, so that 5 % of the keys are seldom 5 % of the requests.
+            var test = new ErrorRateEProcess(share, spec.AlphaPerCheck);
+            test.Add(candidateRequests, candidateHits, stableRequests, stableHits);
+            e = EValue(test.LogE);
         }
 
         var evidence = Math.Min(candidateRequests, stableRequests);

@@ -35,7 +35,7 @@ internal sealed class RegistryHost : IAsyncDisposable
 
     public BlobStore Blobs => Area.Service<BlobStore>();
 
-    public static async Task<RegistryHost> StartAsync(Action<IServiceCollection>? services = null)
+    public static async Task<RegistryHost> StartAsync(Action<IServiceCollection>? services = null, Action<IEndpointRouteBuilder>? map = null)
     {
         var area = await AreaHost.StartAsync(
             collection =>
@@ -43,7 +43,11 @@ internal sealed class RegistryHost : IAsyncDisposable
                 collection.AddSlipwayIdentity().AddSlipwayRegistry();
                 services?.Invoke(collection);
             },
-            app => Map(app));
+            app =>
+            {
+                Map(app);
+                map?.Invoke(app);
+            });
         var users = area.Service<UserStore>();
         await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
