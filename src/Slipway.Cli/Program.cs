@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Slipway.Cli;
 using Slipway.Cli.Commands;
+using Slipway.Cli.Demo;
 using Slipway.Client;
 using Slipway.Contracts;
 
@@ -11,6 +12,8 @@ root.Add(ServerCommand.Create());
 root.Add(ApplyCommand.Create(connection));
 root.Add(RegistryCommand.Create(connection));
 root.Add(PipelineCommand.Create(connection));
+root.Add(RolloutCommand.Create(connection));
+root.Add(DemoCommand.Create());
 root.Add(UserCommand.Create(connection));
 
 var parsed = root.Parse(args);

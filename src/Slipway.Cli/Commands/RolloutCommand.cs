@@ -1,0 +1,87 @@
+using System.CommandLine;
+using System.Globalization;
+using Slipway.Contracts.Serving;
+using Spectre.Console;
+
+namespace Slipway.Cli.Commands;
+
+/// <summary><c>slipway rollout …</c></summary>
+internal static class RolloutCommand
+{
+    public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.") { Start(connection), Status(connection), Abort(connection) };
+
+    private static Command Start(ConnectionOptions connection)
+    {
+        var model = new Argument<string>("model");
+        var version = new Argument<string>("version");
+        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
+        var command = new Command("start", "Start the rollout of a version, by the model's rollout definition.") { model, version, reason };
+        command.SetAction(async (args, ct) =>
+        {
+            using var client = connection.Connect(args);
+            var rollout = await client.PostAsync<RolloutResponse>(
+                "rollouts", new StartRolloutRequest(args.GetRequiredValue(model), args.GetRequiredValue(version), args.GetRequiredValue(reason)), ct);
+            return connection.Print(args, rollout, console => Draw(console, rollout));
+        });
+        return command;
+    }
+
+    private static Command Status(ConnectionOptions connection)
+    {
+        var id = new Argument<string?>("rollout") { Arity = ArgumentArity.ZeroOrOne, Description = "A rollout's id; all of them when left out." };
+        var command = new Command("status", "Show rollouts, or one with its steps and evidence.") { id };
+        command.SetAction(async (args, ct) =>
+        {
+            using var client = connection.Connect(args);
+            if (args.GetValue(id) is { } chosen)
+            {
+                var rollout = await client.GetAsync<RolloutResponse>($"rollouts/{Uri.EscapeDataString(chosen)}", ct);
+                return connection.Print(args, rollout, console => Draw(console, rollout));
+            }
+
+            var rollouts = await client.GetAsync<RolloutListResponse>("rollouts", ct);
+            return connection.Print(args, rollouts, console =>
+            {
+                var table = new Table().Border(TableBorder.Rounded).AddColumns("Rollout", "Model", "Version", "Status", "Step", "Why");
+                foreach (var rollout in rollouts.Rollouts)
+                {
+                    table.AddRow(rollout.Id, Markup.Escape(rollout.Model), rollout.Version, rollout.Status.ToString(), $"{rollout.Step}/{rollout.Steps.Count}", Markup.Escape(rollout.EndReason ?? ""));
+                }
+
+                console.Write(table);
+            });
+        });
+        return command;
+    }
+
+    private static Command Abort(ConnectionOptions connection)
+    {
+        var id = new Argument<string>("rollout");
+        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
+        var command = new Command("abort", "End a rollout and send all traffic back to the stable version.") { id, reason };
+        command.SetAction(async (args, ct) =>
+        {
+            using var client = connection.Connect(args);
+            var rollout = await client.PostAsync<RolloutResponse>(
+                $"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/abort", new AbortRolloutRequest(args.GetRequiredValue(reason)), ct);
+            return connection.Print(args, rollout, console => Draw(console, rollout));
+        });
+        return command;
+    }
+
+    private static void Draw(IAnsiConsole console, RolloutResponse rollout)
+    {
+        var table = new Table().Border(TableBorder.Rounded).AddColumns("Step", "Traffic", "Status")
+            .AddColumn(new TableColumn("Requests").RightAligned()).AddColumn(new TableColumn("Errors").RightAligned()).AddColumn("Checks");
+        foreach (var step in rollout.Steps)
+        {
+            table.AddRow(
+                step.Number.ToString(CultureInfo.InvariantCulture), step.Shadow ? "shadow" : string.Create(CultureInfo.InvariantCulture, $"{step.Percent} %"), step.Status.ToString(),
+                step.Requests.ToString("N0", CultureInfo.InvariantCulture), step.Errors.ToString("N0", CultureInfo.InvariantCulture),
+                Markup.Escape(string.Join(Environment.NewLine, step.Gates.Select(gate => $"{gate.Verdict}: {gate.Text}"))));
+        }
+
+        console.Write(table);
+        console.MarkupLineInterpolated($"Rollout {rollout.Id} of {rollout.Model} {rollout.Version} (stable {rollout.StableVersion}): [bold]{rollout.Status}[/]. {rollout.EndReason ?? ""}");
+    }
+}

@@ -1,0 +1,46 @@
+using System.Globalization;
+using Slipway.Client;
+using Slipway.Contracts;
+using Slipway.Contracts.Datasets;
+using Slipway.Contracts.Host;
+using Slipway.Contracts.Registry;
+using Slipway.Contracts.Serving;
+using Spectre.Console;
+
+namespace Slipway.Cli.Demo;
+
+/// <summary>What happened, read back from the server's records; nothing here is remembered from the run.</summary>
+internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
+{
+    public async Task<int> PrintAsync(DatasetVersion dataset, DemoServer server, TimeSpan elapsed, DemoState state, CancellationToken ct)
+    {
+        var table = new Table().Border(TableBorder.Rounded).HideHeaders().AddColumn("what").AddColumn("found");
+        void Row(string what, string found) => table.AddRow($"[bold]{Markup.Escape(what)}[/]", Markup.Escape(found));
+
+        Row("Dataset", $"{dataset.Name}@{dataset.Version}, {dataset.Rows:N0} rows, sha256 {dataset.Sha256}");
+        var versions = (await client.GetAsync<ModelVersionList>($"models/{DemoRun.Model}/versions", ct)).Versions.OrderBy(version => version.Number).ToList();
+        foreach (var version in versions)
+        {
+            var report = await client.GetAsync<EvaluationReport>($"models/{DemoRun.Model}/versions/{version.Version}/evaluation", ct);
+            var rivals = string.Join(", ", report.Baselines.Select(baseline => $"{baseline.Name} {Auc(baseline.Metrics)}"));
+            var test = report.Splits.First(split => split.Name == "test");
+            Row($"{DemoRun.Model} {version.Version}", $"{version.Stage}; test AUC {Auc(report.Metrics)} against {rivals}; test set {test.Rows:N0} rows, {report.TestSetSha256[..12]}…");
+        }
+
+        Row("Requests served", state.Requests.ToString("N0", CultureInfo.InvariantCulture));
+        var rollouts = (await client.GetAsync<RolloutListResponse>($"rollouts?model={DemoRun.Model}", ct)).Rollouts;
+        foreach (var rollout in rollouts.OrderBy(rollout => rollout.StartedAt))
+        {
+            Row($"Rollout of {rollout.Version}", $"{rollout.Status}: {rollout.EndReason}{(rollout.RestoreMs is { } ms ? string.Create(CultureInfo.InvariantCulture, $" Traffic restored in {ms:0.0} ms.") : "")}");
+        }
+
+        var audit = await client.GetAsync<Page<AuditEventResponse>>("audit?limit=1", ct);
+        Row("Audit events", audit.Items.Count == 0 ? "none" : audit.Items[0].Seq.ToString("N0", CultureInfo.InvariantCulture));
+        Row("Time and memory", string.Create(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:0} s; server {server.MemoryBytes / 1048576.0:0} MiB now, {server.MemoryPeakBytes / 1048576.0:0} MiB at most"));
+        console.Write(table);
+        console.MarkupLineInterpolated($"Pages: [link]{server.Address}[/]");
+        return ExitCode.Ok;
+    }
+
+    private static string Auc(IReadOnlyDictionary<string, double> metrics) => metrics.TryGetValue("auc", out var auc) ? auc.ToString("0.0000", CultureInfo.InvariantCulture) : "-";
+}
