@@ -28,9 +28,11 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
     /// <param name="by">Who starts it.</param>
     /// <param name="cancellationToken">Cancels while the write waits.</param>
     /// <param name="startTime">Null for now.</param>
+    /// <param name="userId">The name a client gives its user; null for the caller. The audit trail names the caller either way.</param>
     /// <exception cref="SlipwayException">NotFound: the experiment; InvalidArgument: it is deleted, or a tag is wrong.</exception>
     public async Task<RunRecord> CreateRunAsync(
-        string experimentId, string? name, IReadOnlyDictionary<string, string>? tags, Caller by, CancellationToken cancellationToken, DateTimeOffset? startTime = null)
+        string experimentId, string? name, IReadOnlyDictionary<string, string>? tags, Caller by, CancellationToken cancellationToken, DateTimeOffset? startTime = null,
+        string? userId = null)
     {
         var all = new Dictionary<string, string>(tags ?? new Dictionary<string, string>(), StringComparer.Ordinal);
         foreach (var key in all.Keys)
@@ -38,6 +40,7 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
             RunLimits.CheckKey("tag", key);
         }
 
+        RunLimits.CheckLength("The run's 'user_id'", userId, 256);
         var runId = Guid.NewGuid().ToString("N");
         var named = string.IsNullOrEmpty(name) ? all.GetValueOrDefault(RunNameTag) : name;
         all[RunNameTag] = RunLimits.Truncate(string.IsNullOrEmpty(named) ? $"run-{runId[..8]}" : named, RunLimits.RunTagValueMax);
@@ -49,7 +52,7 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
                 INSERT INTO runs (run_id, experiment_id, name, user_id, status, start_at_ms, lifecycle_stage)
                 VALUES (@runId, @experiment, @name, @user, 'RUNNING', @start, 'active') RETURNING id
                 """,
-                new { runId, experiment, name = all[RunNameTag], user = by.Name, start = startTime?.ToUnixTimeMilliseconds() ?? transaction.NowMs });
+                new { runId, experiment, name = all[RunNameTag], user = string.IsNullOrEmpty(userId) ? by.Name : userId, start = startTime?.ToUnixTimeMilliseconds() ?? transaction.NowMs });
             WriteTags(transaction.Connection, run, all);
             transaction.Audit(by, "run.created", Node(runId), after: new { experiment_id = experimentId, name = all[RunNameTag] });
         }, cancellationToken);

@@ -44,7 +44,7 @@ internal static class FilterSql
             {
                 case FieldKind.Metric:
                     sql.Joins.Add($"LEFT JOIN latest_metrics {alias} ON {alias}.run = r.id AND {alias}.key = {sql.Parameter(term.Field.Name)}");
-                    keyset.Add($"CASE WHEN {alias}.run IS NULL THEN 2 WHEN {alias}.is_nan THEN 1 ELSE 0 END", false);
+                    keyset.Add($"(CASE WHEN {alias}.run IS NULL THEN 2 WHEN {alias}.is_nan THEN 1 ELSE 0 END)", false);
                     keyset.Add($"{alias}.value", term.Descending);
                     break;
                 case FieldKind.Parameter or FieldKind.Tag:
@@ -90,7 +90,7 @@ internal static class FilterSql
 
     private static void AddNullsLast(Keyset keyset, string expression, bool descending)
     {
-        keyset.Add($"({expression}) IS NULL", false);
+        keyset.Add($"(({expression}) IS NULL)", false);
         keyset.Add(expression, descending);
     }
 

@@ -1,0 +1,122 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Net.Http.Headers;
+using Slipway.Contracts;
+using Slipway.Contracts.Tracking;
+using Slipway.Storage;
+using Slipway.Storage.Blobs;
+
+namespace Slipway.Tracking.Mlflow;
+
+/// <summary>Files of runs: MLflow's listing, its download, and the proxy through which its clients put and fetch files.</summary>
+internal static class ArtifactEndpoints
+{
+    private const long FileBytesMax = 64L * 1024 * 1024 * 1024;
+
+    public static void MapListing(RouteGroupBuilder group) => group.MapGet("/artifacts/list", List).May(Permission.Read);
+
+    public static void MapProxy(RouteGroupBuilder group)
+    {
+        group.MapGet("/artifacts", ProxyList).May(Permission.Read);
+        group.MapGet("/artifacts/{**path}", ProxyGet).May(Permission.Read);
+        group.MapPut("/artifacts/{**path}", ProxyPut).May(Permission.Write);
+        group.MapDelete("/artifacts/{**path}", ProxyDelete).May(Permission.Write);
+    }
+
+    public static void MapDownload(IEndpointRouteBuilder app) =>
+        app.MapGet("/get-artifact", Download).May(Permission.Read).WithMetadata(new ErrorShape(ErrorEnvelope.Mlflow));
+
+    private static IResult List(HttpContext context, RunStore runs)
+    {
+        var run = runs.Get(RunEndpoints.QueryRunId(context));
+        var folder = MlflowHttp.Query(context, "path");
+        return MlflowHttp.Answer(new ListArtifactsResponse(run.ArtifactUri, MlflowHttp.OrNull(Children(run.Artifacts, folder, fullPath: true))));
+    }
+
+    private static IResult Download(HttpContext context, RunStore runs, BlobStore blobs) =>
+        Send(context, runs.GetArtifact(RunEndpoints.QueryRunId(context), MlflowHttp.Required(MlflowHttp.Query(context, "path"), "path")), blobs);
+
+    private static IResult ProxyList(HttpContext context, RunStore runs)
+    {
+        var (runId, folder) = ParseProxyPath(context, MlflowHttp.Query(context, "path"), runs);
+        return MlflowHttp.Answer(new ListArtifactsResponse(null, MlflowHttp.OrNull(Children(runs.ListArtifacts(runId), folder, fullPath: false))));
+    }
+
+    private static IResult ProxyGet(HttpContext context, string path, RunStore runs, BlobStore blobs)
+    {
+        var (runId, file) = ParseProxyPath(context, path, runs);
+        return Send(context, runs.GetArtifact(runId, MlflowHttp.Required(file, "artifact_path")), blobs);
+    }
+
+    private static async Task<IResult> ProxyPut(HttpContext context, string path, RunStore runs, Caller by, CancellationToken cancellationToken)
+    {
+        var (runId, file) = ParseProxyPath(context, path, runs);
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
+        {
+            size.MaxRequestBodySize = FileBytesMax; // Streamed to disk; only the digest passes through memory.
+        }
+
+        await runs.LogArtifactAsync(runId, MlflowHttp.Required(file, "artifact_path"), context.Request.Body, by, cancellationToken, FileBytesMax);
+        return MlflowHttp.Nothing();
+    }
+
+    private static async Task<IResult> ProxyDelete(HttpContext context, string path, RunStore runs, Caller by, CancellationToken cancellationToken)
+    {
+        var (runId, file) = ParseProxyPath(context, path, runs);
+        await runs.DeleteArtifactAsync(runId, MlflowHttp.Required(file, "artifact_path"), by, cancellationToken);
+        return MlflowHttp.Nothing();
+    }
+
+    // "<experiment>/<run>/artifacts[/<path>]", as the runs' artifact_uri says.
+    private static (string RunId, string? Path) ParseProxyPath(HttpContext context, string? path, RunStore runs)
+    {
+        RefuseDotSegments(context);
+        var canonical = ArtifactPath.Parse(path);
+        if (canonical.Split('/', 4) is not [var experiment, var runId, "artifacts", .. var rest])
+        {
+            throw RunLimits.Invalid($"Invalid path '{canonical}': it must be <experiment_id>/<run_id>/artifacts/<file>, as the run's artifact_uri says.");
+        }
+
+        return runs.Find(runId) is { } run && run.ExperimentId == experiment
+            ? (runId, rest.SingleOrDefault())
+            : throw new SlipwayException(ErrorCode.NotFound, $"Run with id={runId} not found in experiment {experiment}.");
+    }
+
+    // The server has already folded ".." away when a route is chosen; whoever sent it meant another file than the one left over.
+    private static void RefuseDotSegments(HttpContext context)
+    {
+        var target = context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "";
+        var path = target.Split('?', 2)[0];
+        if (path.Split('/').Any(segment => Uri.UnescapeDataString(segment) is "." or ".."))
+        {
+            throw RunLimits.Invalid("Invalid path: it may not hold '.' or '..' parts.");
+        }
+    }
+
+    private static List<MlflowFile> Children(IReadOnlyList<RunArtifact> artifacts, string? folder, bool fullPath)
+    {
+        var prefix = string.IsNullOrEmpty(folder) ? "" : ArtifactPath.Parse(folder) + "/";
+        var children = new SortedDictionary<string, MlflowFile>(StringComparer.Ordinal);
+        foreach (var artifact in artifacts.Where(artifact => artifact.Path.StartsWith(prefix, StringComparison.Ordinal)))
+        {
+            var rest = artifact.Path[prefix.Length..];
+            var slash = rest.IndexOf('/', StringComparison.Ordinal);
+            var name = slash < 0 ? rest : rest[..slash];
+            children.TryAdd(name, new MlflowFile(fullPath ? prefix + name : name, slash >= 0, slash < 0 ? artifact.SizeBytes : null));
+        }
+
+        return [.. children.Values];
+    }
+
+    // A file of a run may be anything, a page with scripts too: the browser saves it and never runs it in our name.
+    private static IResult Send(HttpContext context, RunArtifact file, BlobStore blobs)
+    {
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; sandbox";
+        return Results.File(
+            blobs.PathOf(file.Sha256), "application/octet-stream", file.Path[(file.Path.LastIndexOf('/') + 1)..],
+            entityTag: new EntityTagHeaderValue($"\"{file.Sha256}\""), enableRangeProcessing: true);
+    }
+}
