@@ -11,6 +11,9 @@ public enum ArmRole
 
     /// <summary>Sees copies; its answers are compared and logged, never sent.</summary>
     Shadow,
+
+    /// <summary>Was named by the caller: its answers are logged, but count for no arm.</summary>
+    Direct,
 }
 
 /// <summary>A loaded version in a role.</summary>
@@ -21,13 +24,14 @@ public sealed record Arm(ArmRole Role, LoadedModel Model)
     /// <summary>The semantic version.</summary>
     public string Version => Model.Version;
 
-    /// <summary>The role as logged and answered: <c>stable</c>, <c>candidate</c> or <c>shadow</c>.</summary>
+    /// <summary>The role as logged and answered: <c>stable</c>, <c>candidate</c>, <c>shadow</c> or <c>direct</c>.</summary>
     public string Name => NameOf(Role);
 
     internal static string NameOf(ArmRole role) => role switch
     {
         ArmRole.Stable => "stable",
         ArmRole.Candidate => "candidate",
-        _ => "shadow",
+        ArmRole.Shadow => "shadow",
+        _ => "direct",
     };
 }

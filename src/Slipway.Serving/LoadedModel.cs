@@ -1,3 +1,5 @@
+using System.Text;
+using System.Text.Json;
 using Slipway.Contracts.Monitoring;
 
 namespace Slipway.Serving;
@@ -17,14 +19,25 @@ public sealed class LoadedModel
     /// <param name="featureNames">The features in the order of the model's input.</param>
     /// <param name="score">Safe to call from several threads.</param>
     /// <param name="baseline">The training histograms; null when there are none.</param>
-    public LoadedModel(string model, string version, IReadOnlyList<string> featureNames, ScoreRows score, ModelBaseline? baseline = null)
+    /// <param name="inputs">What a caller may send in place of features; null when only features are taken.</param>
+    /// <param name="outputName">The name of the output tensor.</param>
+    public LoadedModel(
+        string model, string version, IReadOnlyList<string> featureNames, ScoreRows score, ModelBaseline? baseline = null, RequestInputs? inputs = null,
+        string outputName = "probability")
     {
         Model = model;
         Version = version;
         FeatureNames = featureNames;
         Score = score;
-        JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
+        Inputs = inputs;
+        OutputName = outputName;
         Skew = new FeatureSkew(featureNames, baseline);
+        JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
+        InputKey = $"{JournalKey}\n\n{string.Join('\n', inputs?.Inputs.Select(input => $"{input.Name} {string.Join(' ', input.Datatypes)} {input.IsKey} {input.IsEventTime}") ?? [])}";
+        Utf8FeatureNames = [.. featureNames.Select(Encoding.UTF8.GetBytes)];
+        EncodedModel = JsonEncodedText.Encode(model);
+        EncodedVersion = JsonEncodedText.Encode(version);
+        EncodedOutputName = JsonEncodedText.Encode(outputName);
     }
 
     /// <summary>The model's name.</summary>
@@ -39,12 +52,29 @@ public sealed class LoadedModel
     /// <summary>Scores rows; throws when the model fails.</summary>
     public ScoreRows Score { get; }
 
-    /// <summary>Versions with the same key share a prediction journal.</summary>
-    internal string JournalKey { get; }
+    /// <summary>What a caller may send in place of features; null when only features are taken.</summary>
+    public RequestInputs? Inputs { get; }
+
+    /// <summary>The name of the output tensor.</summary>
+    public string OutputName { get; }
 
     /// <summary>What it has served.</summary>
     public ArmStatistics Statistics { get; } = new();
 
     /// <summary>Its live inputs in the bins of its training baseline.</summary>
     public FeatureSkew Skew { get; }
+
+    /// <summary>Versions with the same key share a prediction journal.</summary>
+    internal string JournalKey { get; }
+
+    /// <summary>A request read for one version can be scored by another with the same key, unless the feature store completes it.</summary>
+    internal string InputKey { get; }
+
+    internal byte[][] Utf8FeatureNames { get; }
+
+    internal JsonEncodedText EncodedModel { get; }
+
+    internal JsonEncodedText EncodedVersion { get; }
+
+    internal JsonEncodedText EncodedOutputName { get; }
 }

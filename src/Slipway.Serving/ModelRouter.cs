@@ -100,19 +100,18 @@ public sealed class ModelRouter(Func<string, string, LoadedModel> load)
         Changed?.Invoke(new RouteChange(model, "stepped", $"{(share > 0 ? $"{share:P0} of the traffic" : "no traffic of its own")}{(shadow ? ", sees copies" : "")}"));
     }
 
-    /// <summary>Sends all traffic back to the stable version, at once; nothing happens when there is no candidate.</summary>
+    /// <summary>Sends all traffic back to the stable version, at once.</summary>
     public void ClearCandidate(string model, string outcome = "stopped", string reason = "the candidate was withdrawn")
     {
         lock (_changing)
         {
-            if (Find(model) is not { } table || (table.Candidate is null && table.Shadow is null))
+            if (Find(model) is { } table)
             {
-                return;
+                Swap(new RouteTable(model, table.Stable));
             }
-
-            Swap(new RouteTable(model, table.Stable));
         }
 
+        // Told even when there was none: the record of one that an earlier process tried out may still be open.
         Changed?.Invoke(new RouteChange(model, outcome, reason));
     }
 

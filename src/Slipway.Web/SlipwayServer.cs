@@ -6,6 +6,7 @@ using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.Identity;
 using Slipway.Registry;
+using Slipway.Serving;
 using Slipway.Storage;
 using Slipway.Tracking;
 using Slipway.Web.Http;
@@ -55,6 +56,7 @@ public static class SlipwayServer
         services.AddSlipwayTracking();
         services.AddSlipwayDatasets();
         services.AddSlipwayRegistry();
+        services.AddSlipwayServing();
         configure?.Invoke(services);
 
         var app = builder.Build();
@@ -73,6 +75,7 @@ public static class SlipwayServer
         app.MapSlipwayIdentity();
         app.MapSlipwayDatasets();
         app.MapSlipwayRegistry();
+        app.MapSlipwayServing();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));
         return app;

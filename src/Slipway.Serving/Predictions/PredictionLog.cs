@@ -213,7 +213,7 @@ public sealed class PredictionLog : IAsyncDisposable
             var length = PredictionRecord.Write(entry, row, record.GetSpan(PredictionRecord.SizeMax(entry)));
             journal.Append(record.GetSpan(length)[..length]);
             newest = Math.Max(newest, entry.EventMs(row));
-            if (entry.HasFeatures)
+            if (entry.HasFeatures && entry.Arm.Role != ArmRole.Direct)
             {
                 model.Skew.Count(entry.Features(row, model.FeatureNames.Count));
             }

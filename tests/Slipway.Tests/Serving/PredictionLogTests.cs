@@ -80,6 +80,7 @@ public sealed class PredictionLogTests
         string journal;
         await using (var log = ServingFixtures.OpenLog(data))
         {
+            await log.FlushAsync(CancellationToken.None); // What it does at its start is done.
             for (var i = 0; i < 3; i++)
             {
                 log.Append(new Arm(ArmRole.Stable, ServingFixtures.Model("1.0.0")), $"flight-{i}", May.AddHours(i).ToUnixTimeMilliseconds(), [1, 2], 0.5f);

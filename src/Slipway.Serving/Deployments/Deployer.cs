@@ -1,0 +1,149 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using System.Threading.Channels;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Slipway.Contracts;
+using Slipway.Contracts.Registry;
+using Slipway.Registry;
+using Slipway.Storage;
+
+namespace Slipway.Serving.Deployments;
+
+/// <summary>
+/// Keeps the routes equal to the registry: production versions load at the start and within a second of a change of stage. A
+/// version that cannot be loaded leaves the one before it in service, and says why.
+/// </summary>
+internal sealed class Deployer : BackgroundService
+{
+    private const string Reader = "serving";
+    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic];
+
+    private readonly ModelRouter _router;
+    private readonly ModelRegistry _registry;
+    private readonly ModelLoader _loader;
+    private readonly PinnedVersions _pinned;
+    private readonly DeploymentStore _deployments;
+    private readonly Outbox _outbox;
+    private readonly Database _database;
+    private readonly TimeProvider _clock;
+    private readonly ILogger<Deployer> _logger;
+    private readonly ConcurrentDictionary<string, string> _failures = new(StringComparer.Ordinal);
+    private readonly Channel<RouteChange> _changes = Channel.CreateUnbounded<RouteChange>(new UnboundedChannelOptions { SingleReader = true });
+    private volatile bool _started;
+
+    public Deployer(
+        ModelRouter router, ModelRegistry registry, ModelLoader loader, PinnedVersions pinned, DeploymentStore deployments, Outbox outbox, Database database,
+        TimeProvider clock, ILogger<Deployer> logger)
+    {
+        (_router, _registry, _loader, _pinned, _deployments, _outbox, _database, _clock, _logger) =
+            (router, registry, loader, pinned, deployments, outbox, database, clock, logger);
+        _router.Changed += change => _changes.Writer.TryWrite(change);
+    }
+
+    /// <summary>Whether every production version has been loaded, or found not to be loadable.</summary>
+    public bool Started => _started;
+
+    /// <summary>Why the model's production version could not be loaded; null when it was.</summary>
+    public string? FailureOf(string model) => _failures.GetValueOrDefault(model);
+
+    /// <summary>Models whose production version could not be loaded.</summary>
+    public IReadOnlyDictionary<string, string> Failures => _failures;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await Task.Yield(); // The host goes on starting while models load; /v2/health/ready says when they have.
+        var recording = RecordChangesAsync(stoppingToken);
+        foreach (var model in _registry.ListModels())
+        {
+            await RouteAsync(model.Name, "started", "the server started", stoppingToken);
+        }
+
+        _started = true;
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                await FollowAsync(stoppingToken);
+                await _outbox.WaitAsync(TimeSpan.FromSeconds(1), _clock, stoppingToken);
+            }
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            {
+                _logger.LogError(e, "Following the registry failed; trying again");
+                await Task.Delay(TimeSpan.FromSeconds(1), _clock, stoppingToken);
+            }
+        }
+
+        await recording;
+    }
+
+    private async Task FollowAsync(CancellationToken cancellationToken)
+    {
+        while (_outbox.Read(Reader, Topics) is { Count: > 0 } events)
+        {
+            var changes = events.Select(e => JsonSerializer.Deserialize<StageMove>(e.Payload, JsonDefaults.Options)!).ToList();
+            foreach (var model in changes.GroupBy(change => change.Model))
+            {
+                // The move into production carries the reason; the one out of it is its other half.
+                var change = model.LastOrDefault(change => change.To == Stage.Production) ?? model.Last();
+                _pinned.Forget(model.Key);
+                await RouteAsync(model.Key, change.Cause == "rollback" ? "rolled_back" : "replaced", change.Reason ?? "its stage changed", cancellationToken);
+            }
+
+            await _database.WriteAsync(transaction => Outbox.Acknowledge(transaction, Reader, events[^1].Seq), cancellationToken);
+        }
+    }
+
+    private async Task RouteAsync(string model, string outcome, string reason, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var production = _registry.FindInStage(model, Stage.Production);
+            if (production is null)
+            {
+                if (_router.Find(model)?.Stable is not null)
+                {
+                    _router.Remove(model, reason);
+                }
+            }
+            else if (_router.Find(model)?.Stable?.Version != production.Version)
+            {
+                _router.SetStable(_router.Loaded(model, production.Version) ?? _loader.Load(production), outcome, reason);
+            }
+
+            _failures.TryRemove(model, out _);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            var why = e is SlipwayException ? e.Message : "Loading it failed; the server's log says why.";
+            _logger.LogError(e, "The production version of {Model} could not be loaded; the version before it goes on answering", model);
+            if (!_failures.TryGetValue(model, out var known) || known != why)
+            {
+                _failures[model] = why;
+                await _database.WriteAsync(
+                    transaction => transaction.Audit(Caller.System("serving"), "deployment.load_failed", new NodeRef(NodeKinds.Model, model), why), cancellationToken);
+            }
+        }
+    }
+
+    private async Task RecordChangesAsync(CancellationToken stoppingToken)
+    {
+        await foreach (var change in _changes.Reader.ReadAllAsync(stoppingToken))
+        {
+            try
+            {
+                var table = _router.Find(change.Model);
+                var roles = new[] { table?.Stable, table?.Candidate, table?.Shadow }.OfType<Arm>().ToDictionary(arm => arm.Role, arm => arm.Version);
+
+                // At the start a rollout has not yet put its candidate back; its record stays open for it.
+                await _deployments.RecordAsync(change, roles, onlyStable: change.Outcome == "started", stoppingToken);
+            }
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            {
+                _logger.LogError(e, "A change of the routes of {Model} could not be recorded", change.Model);
+            }
+        }
+    }
+
+    private sealed record StageMove(string Model, Stage To, string? Cause, string? Reason);
+}

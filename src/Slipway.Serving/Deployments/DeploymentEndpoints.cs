@@ -1,0 +1,18 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Slipway.Contracts;
+
+namespace Slipway.Serving.Deployments;
+
+/// <summary>Maps what runs and what ran.</summary>
+internal static class DeploymentEndpoints
+{
+    public static void MapDeployments(this IEndpointRouteBuilder app)
+    {
+        app.MapGet("/api/slipway/v1/deployments", (DeploymentReports reports) => TypedResults.Ok(reports.List()))
+            .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("List what runs now");
+        app.MapGet("/api/slipway/v1/deployments/{model}", (string model, DeploymentReports reports) => TypedResults.Ok(reports.Get(model)))
+            .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Show what runs for a model, what ran before, and its traffic");
+    }
+}

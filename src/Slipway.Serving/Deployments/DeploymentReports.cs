@@ -1,0 +1,102 @@
+using System.Diagnostics.Metrics;
+using Slipway.Contracts;
+using Slipway.Contracts.Serving;
+using Slipway.Registry;
+using Slipway.Serving.Predictions;
+
+namespace Slipway.Serving.Deployments;
+
+/// <summary>What runs now, put together from the routes, the counters and the records; the same figures as gauges of the meter <c>Slipway.Serving</c>.</summary>
+public sealed class DeploymentReports : IDisposable
+{
+    private readonly ModelRouter _router;
+    private readonly ModelRegistry _registry;
+    private readonly DeploymentStore _deployments;
+    private readonly PredictionLog _log;
+    private readonly Deployer _deployer;
+    private readonly TrafficTimeline _timeline;
+    private readonly Meter _meter;
+
+    internal DeploymentReports(
+        ModelRouter router, ModelRegistry registry, DeploymentStore deployments, PredictionLog log, Deployer deployer, TrafficTimeline timeline, IMeterFactory meters)
+    {
+        (_router, _registry, _deployments, _log, _deployer, _timeline) = (router, registry, deployments, log, deployer, timeline);
+        _meter = meters.Create("Slipway.Serving");
+        _meter.CreateObservableCounter("slipway.serving.requests", () => Measure(snapshot => snapshot.Requests), "{request}", "Requests answered or failed by a version");
+        _meter.CreateObservableCounter("slipway.serving.errors", () => Measure(snapshot => snapshot.Errors), "{request}", "Requests that a version failed");
+        _meter.CreateObservableCounter("slipway.serving.rows", () => Measure(snapshot => snapshot.Rows), "{row}", "Rows scored");
+        foreach (var quantile in new[] { 0.5, 0.95, 0.99 })
+        {
+            _meter.CreateObservableGauge(
+                $"slipway.serving.latency_p{quantile * 100:0}", () => Measure(snapshot => snapshot.Latency.QuantileUs(quantile) / 1e6), "s", "Latency quantile since the version was loaded");
+        }
+
+        _meter.CreateObservableCounter("slipway.serving.predictions_dropped", () => log.Dropped, "{request}", "Requests answered but not logged");
+    }
+
+    /// <summary>Every model that has a route or whose production version could not be loaded.</summary>
+    public IReadOnlyList<DeploymentSummary> List() =>
+        [.. _router.Tables.Select(table => table.Model).Union(_deployer.Failures.Keys).Order(StringComparer.Ordinal).Select(Summary)];
+
+    /// <summary>One model.</summary>
+    /// <exception cref="SlipwayException">NotFound: no such model.</exception>
+    public DeploymentReport Get(string model)
+    {
+        if (_router.Find(model) is null && _registry.ListVersions(model).Count == 0)
+        {
+            throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
+        }
+
+        return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped);
+    }
+
+    /// <summary>Whether every production version answers.</summary>
+    public bool IsReady => _deployer.Started && _deployer.Failures.Count == 0;
+
+    /// <inheritdoc/>
+    public void Dispose() => _meter.Dispose();
+
+    private DeploymentSummary Summary(string model)
+    {
+        var table = _router.Find(model);
+        var arms = new List<ArmReport>();
+        if (table?.Stable is { } stable)
+        {
+            arms.Add(Report(stable, table.Candidate is null ? 1 : 1 - table.Share));
+        }
+
+        if (table?.Candidate is { } candidate)
+        {
+            arms.Add(Report(candidate, table.Stable is null ? 1 : table.Share));
+        }
+
+        return new DeploymentSummary(
+            model, table?.Stable is not null && _deployer.FailureOf(model) is null, table?.Sticky ?? true, arms,
+            table is { Shadow: { } shadow, Comparison: { } comparison } ? Report(shadow, comparison.Snapshot()) : null, _deployer.FailureOf(model));
+    }
+
+    private static ArmReport Report(Arm arm, double share)
+    {
+        var snapshot = arm.Model.Statistics.Snapshot();
+        return new ArmReport(
+            arm.Name, arm.Version, share, snapshot.Requests, snapshot.Rows, snapshot.Errors, snapshot.ErrorRate,
+            snapshot.Latency.QuantileUs(0.5) / 1000, snapshot.Latency.QuantileUs(0.95) / 1000, snapshot.Latency.QuantileUs(0.99) / 1000);
+    }
+
+    private static ShadowReport Report(Arm shadow, ShadowSnapshot snapshot) => new(
+        shadow.Version, snapshot.Compared, snapshot.DisagreementRate, snapshot.DecisionsDiffer, snapshot.MaxDifference, snapshot.MeanDifference,
+        snapshot.Errors, snapshot.Dropped, snapshot.Latency.QuantileUs(0.95) / 1000);
+
+    private IEnumerable<Measurement<T>> Measure<T>(Func<ArmSnapshot, T> value)
+        where T : struct
+    {
+        foreach (var table in _router.Tables)
+        {
+            foreach (var arm in new[] { table.Stable, table.Candidate }.OfType<Arm>())
+            {
+                yield return new Measurement<T>(
+                    value(arm.Model.Statistics.Snapshot()), new("model", table.Model), new("version", arm.Version), new KeyValuePair<string, object?>("arm", arm.Name));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using Slipway.Contracts;
+using Slipway.Contracts.Monitoring;
+using Slipway.Contracts.Registry;
+using Slipway.Native.Onnx;
+using Slipway.Registry;
+using Slipway.Storage.Blobs;
+
+namespace Slipway.Serving;
+
+/// <summary>Makes a registered version ready: its files checked against their digests, the graph against the signature, one run to warm up.</summary>
+internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, FeatureServing features)
+{
+    /// <summary>Loads a version by name.</summary>
+    /// <exception cref="SlipwayException">NotFound; Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
+    public LoadedModel Load(string model, string version) =>
+        Load(registry.Find(model, version) ?? throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' has no version '{version}'."));
+
+    /// <summary>Loads a version.</summary>
+    /// <exception cref="SlipwayException">Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
+    public LoadedModel Load(ModelVersionRecord version)
+    {
+        var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
+        OnnxSession session;
+        try
+        {
+            session = OnnxSession.Load(ReadVerified(version, "model file", version.OnnxSha256));
+        }
+        catch (OnnxException e)
+        {
+            throw Unusable(version, $"ONNX Runtime refuses it: {e.Message}", e);
+        }
+
+        try
+        {
+            var input = session.Inputs.Count == 1 ? session.Inputs[0] : throw Unusable(version, $"it has {session.Inputs.Count} inputs instead of one");
+            if (input.ElementType != OnnxElementType.Float || input.Shape.Count != 2 || (input.Shape[1] >= 0 && input.Shape[1] != names.Length))
+            {
+                throw Unusable(version, $"its input is {input.ElementType} [{string.Join(", ", input.Shape)}] instead of Float [-1, {names.Length}], one column per feature of its schema");
+            }
+
+            var output = session.Outputs[0];
+            if (output.ElementType != OnnxElementType.Float || output.Shape.Count is 0 or > 2 || (output.Shape.Count == 2 && output.Shape[1] is not (1 or -1)))
+            {
+                throw Unusable(version, $"its first output is {output.ElementType} [{string.Join(", ", output.Shape)}] instead of Float [-1, 1]");
+            }
+
+            var baseline = JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", version.BaselineSha256), JsonDefaults.Options);
+            session.RunMatrix(new float[names.Length], 1, new float[1]);
+            return new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name);
+        }
+        catch (Exception e) when (e is OnnxException or JsonException)
+        {
+            session.Dispose();
+            throw Unusable(version, e is OnnxException ? $"its first run fails: {e.Message}" : "its baseline is not a training baseline", e);
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
+    }
+
+    private byte[] ReadVerified(ModelVersionRecord version, string what, string sha256)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(blobs.PathOf(sha256));
+        }
+        catch (SlipwayException e)
+        {
+            throw Unusable(version, $"its {what} is gone: {e.Message}", e);
+        }
+
+        return Convert.ToHexStringLower(SHA256.HashData(bytes)) == sha256
+            ? bytes
+            : throw Unusable(version, $"its {what} has been changed on disk: the content no longer has SHA-256 {sha256}");
+    }
+
+    private static SlipwayException Unusable(ModelVersionRecord version, string why, Exception? inner = null)
+    {
+        var message = $"Version {version.Version} of '{version.Model}' cannot be served: {why}.";
+        return inner is null ? new SlipwayException(ErrorCode.Unavailable, message) : new SlipwayException(ErrorCode.Unavailable, message, inner);
+    }
+}

@@ -1,0 +1,60 @@
+using System.Collections.Concurrent;
+using Microsoft.AspNetCore.Http;
+using Slipway.Contracts;
+using Slipway.Contracts.Registry;
+using Slipway.Registry;
+
+namespace Slipway.Serving;
+
+/// <summary>Versions that callers name in the path, loaded when first asked for; and why a model is not served.</summary>
+internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry, ModelLoader loader, ServingOptions options)
+{
+    private readonly ConcurrentDictionary<(string Model, string Reference), Arm> _arms = new();
+    private readonly Lock _loading = new();
+
+    /// <summary>The named version, ready to score.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="reference">A semantic version, a number, a stage or an alias such as <c>@champion</c>.</param>
+    /// <exception cref="SlipwayException">NotFound; Unavailable: it cannot be loaded.</exception>
+    public Arm Get(string model, string reference)
+    {
+        if (_arms.TryGetValue((model, reference), out var known))
+        {
+            return known;
+        }
+
+        lock (_loading)
+        {
+            if (_arms.TryGetValue((model, reference), out known))
+            {
+                return known;
+            }
+
+            var record = registry.Find(model, reference) ?? throw new SlipwayException(ErrorCode.NotFound,
+                $"Request for unknown model: '{model}' has no version '{reference}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions lists those it has.");
+            if (_arms.Count >= options.PinnedVersionsMax)
+            {
+                _arms.Clear(); // Rare, and loading again is cheap.
+            }
+
+            return _arms[(model, reference)] = new Arm(ArmRole.Direct, router.Loaded(model, record.Version) ?? loader.Load(record));
+        }
+    }
+
+    /// <summary>Forgets a model's versions, after a stage or alias moved.</summary>
+    public void Forget(string model)
+    {
+        foreach (var key in _arms.Keys.Where(key => key.Model == model))
+        {
+            _arms.TryRemove(key, out _);
+        }
+    }
+
+    /// <summary>Status and sentence for a model without a route.</summary>
+    public (int Status, string Message) WhyNotServed(string model) =>
+        registry.FindInStage(model, Stage.Production) is not null
+            ? (StatusCodes.Status503ServiceUnavailable, $"Model '{model}' is not ready: its production version is being loaded or could not be loaded; GET /api/slipway/v1/deployments/{Uri.EscapeDataString(model)} says which, then try again.")
+            : registry.ListVersions(model).Count > 0
+                ? (StatusCodes.Status404NotFound, $"Model '{model}' has no version in production; promote one, or name a version in the path: /v2/models/{Uri.EscapeDataString(model)}/versions/<version>/infer.")
+                : (StatusCodes.Status404NotFound, $"Request for unknown model: '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
+}

@@ -1,0 +1,18 @@
+using Microsoft.AspNetCore.Routing;
+using Slipway.Serving.Deployments;
+using Slipway.Serving.Protocol;
+using Slipway.Serving.Rollouts;
+
+namespace Slipway.Serving;
+
+/// <summary>Maps serving's routes.</summary>
+public static class ServingEndpoints
+{
+    /// <summary>Maps the Open Inference Protocol, the labels, the deployments and the rollouts.</summary>
+    public static void MapSlipwayServing(this IEndpointRouteBuilder app)
+    {
+        app.MapV2();
+        app.MapDeployments();
+        app.MapSlipwayRollouts();
+    }
+}

@@ -1,0 +1,45 @@
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.DependencyInjection;
+using Slipway.Registry;
+using Slipway.Serving.Deployments;
+using Slipway.Serving.Labels;
+using Slipway.Serving.Predictions;
+using Slipway.Serving.Protocol;
+using Slipway.Serving.Rollouts;
+using Slipway.Storage;
+
+namespace Slipway.Serving;
+
+/// <summary>Registers serving.</summary>
+public static class ServingServices
+{
+    /// <summary>Adds the request path, its logs, the deployments and the rollouts.</summary>
+    public static IServiceCollection AddSlipwayServing(this IServiceCollection services, Action<ServingOptions>? configure = null)
+    {
+        var options = new ServingOptions();
+        configure?.Invoke(options);
+        services.AddMetrics();
+        services.AddSingleton(options);
+        services.AddSingleton(MigrationSet.Of<ModelRouter>("serving"));
+        services.AddSingleton<FeatureServing>();
+        services.AddSingleton<ModelLoader>();
+        services.AddSingleton(provider => new ModelRouter(provider.GetRequiredService<ModelLoader>().Load));
+        services.AddSingleton<PinnedVersions>();
+        services.AddSingleton<PredictionLog>();
+        services.AddSingleton<LabelLog>();
+        services.AddSingleton<ShadowMirror>();
+        services.AddSingleton<InferHandler>();
+        services.AddSingleton<DeploymentStore>();
+        services.AddSingleton<Deployer>();
+        services.AddSingleton<TrafficTimeline>();
+        services.AddSingleton(provider => new DeploymentReports(
+            provider.GetRequiredService<ModelRouter>(), provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<DeploymentStore>(),
+            provider.GetRequiredService<PredictionLog>(), provider.GetRequiredService<Deployer>(), provider.GetRequiredService<TrafficTimeline>(),
+            provider.GetRequiredService<IMeterFactory>()));
+        services.AddHostedService(provider => provider.GetRequiredService<Deployer>());
+        services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());
+        services.AddHostedService(provider => provider.GetRequiredService<TrafficTimeline>());
+        services.AddSlipwayRollouts();
+        return services;
+    }
+}

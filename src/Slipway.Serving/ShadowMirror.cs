@@ -1,0 +1,148 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Threading.Channels;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Slipway.Serving.Predictions;
+using Slipway.Serving.Protocol;
+
+namespace Slipway.Serving;
+
+/// <summary>Scores copies of the stable version's requests with the shadow, beside the request path: bounded, dropping and counting when full.</summary>
+internal sealed class ShadowMirror : BackgroundService
+{
+    private readonly PredictionLog _log;
+    private readonly ILogger<ShadowMirror> _logger;
+    private readonly Channel<Copy> _copies;
+    private readonly ConcurrentBag<Copy> _free = [];
+
+    public ShadowMirror(ServingOptions options, PredictionLog log, ILogger<ShadowMirror> logger)
+    {
+        _log = log;
+        _logger = logger;
+        _copies = Channel.CreateBounded<Copy>(new BoundedChannelOptions(options.MirrorRequestsMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+    }
+
+    /// <summary>Queues a copy of an answered request; never waits.</summary>
+    public void Mirror(RouteTable table, LoadedModel answered, InferRequest request, ReadOnlySpan<byte> id, long atMs)
+    {
+        var shadow = table.Shadow!;
+        var comparison = table.Comparison!;
+        if (shadow.Model.JournalKey != answered.JournalKey)
+        {
+            // Another set of features: there is no tensor to compare on.
+            comparison.CountIncomparable();
+            return;
+        }
+
+        var copy = _free.TryTake(out var used) ? used : new Copy();
+        copy.Set(shadow, comparison, request, id, atMs);
+        if (!_copies.Writer.TryWrite(copy))
+        {
+            comparison.CountDropped();
+            _free.Add(copy);
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await foreach (var copy in _copies.Reader.ReadAllAsync(stoppingToken))
+        {
+            Score(copy);
+            if (copy.IsSmall)
+            {
+                _free.Add(copy);
+            }
+        }
+    }
+
+    private void Score(Copy copy)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var failed = false;
+        var outputs = copy.ShadowOutputs;
+        try
+        {
+            copy.Shadow.Model.Score(copy.Features, copy.Rows, outputs);
+            for (var row = 0; row < copy.Rows; row++)
+            {
+                copy.Comparison.Record(copy.StableOutputs[row], outputs[row]);
+            }
+        }
+        catch (Exception e)
+        {
+            failed = true;
+            _logger.LogWarning(e, "Shadow version {Version} of {Model} failed a copied request", copy.Shadow.Version, copy.Shadow.Model.Model);
+        }
+
+        var latencyUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
+        copy.Comparison.RecordRun(latencyUs, failed);
+        _log.Append(
+            copy.Shadow, copy.Id, copy.Keys, copy.KeyEnds, copy.AtMs, copy.EventMs, latencyUs, failed ? 500 : 200, copy.Rows, copy.Features, failed ? default : outputs);
+    }
+
+    private sealed class Copy
+    {
+        private byte[] _id = [];
+        private byte[] _keys = [];
+        private int[] _keyEnds = [];
+        private long[] _eventMs = [];
+        private float[] _features = [];
+        private float[] _stable = [];
+        private float[] _outputs = [];
+        private (int Id, int Keys, int KeyEnds, int Features) _lengths;
+
+        public Arm Shadow { get; private set; } = null!;
+
+        public ShadowStatistics Comparison { get; private set; } = null!;
+
+        public int Rows { get; private set; }
+
+        public long AtMs { get; private set; }
+
+        public ReadOnlySpan<byte> Id => _id.AsSpan(0, _lengths.Id);
+
+        public ReadOnlySpan<byte> Keys => _keys.AsSpan(0, _lengths.Keys);
+
+        public ReadOnlySpan<int> KeyEnds => _keyEnds.AsSpan(0, _lengths.KeyEnds);
+
+        public ReadOnlySpan<long> EventMs => _eventMs.AsSpan(0, Rows);
+
+        public ReadOnlySpan<float> Features => _features.AsSpan(0, _lengths.Features);
+
+        public ReadOnlySpan<float> StableOutputs => _stable.AsSpan(0, Rows);
+
+        public Span<float> ShadowOutputs => _outputs.AsSpan(0, Rows);
+
+        public bool IsSmall => _features.Length <= 4096;
+
+        public void Set(Arm shadow, ShadowStatistics comparison, InferRequest request, ReadOnlySpan<byte> id, long atMs)
+        {
+            Shadow = shadow;
+            Comparison = comparison;
+            Rows = request.Rows;
+            AtMs = atMs;
+            _lengths = (id.Length, request.Keys.Length, request.KeyEnds.Length, request.Features.Length);
+            CopyTo(id, ref _id);
+            CopyTo(request.Keys, ref _keys);
+            CopyTo(request.KeyEnds, ref _keyEnds);
+            CopyTo(request.EventMs, ref _eventMs);
+            CopyTo(request.Features, ref _features);
+            CopyTo(request.Outputs, ref _stable);
+            if (_outputs.Length < Rows)
+            {
+                _outputs = new float[Rows];
+            }
+        }
+
+        private static void CopyTo<T>(ReadOnlySpan<T> source, ref T[] target)
+        {
+            if (target.Length < source.Length)
+            {
+                target = new T[source.Length];
+            }
+
+            source.CopyTo(target);
+        }
+    }
+}
