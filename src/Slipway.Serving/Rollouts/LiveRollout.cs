@@ -66,7 +66,8 @@ internal sealed class LiveRollout(RolloutSpec spec)
         var compared = shadow.Compared - (_shadow?.Compared ?? 0);
         var pairs = new PairEvidence(
             compared, shadow.Disagreements - (_shadow?.Disagreements ?? 0),
-            compared == 0 ? 0 : (shadow.DifferenceSum - (_shadow?.DifferenceSum ?? 0)) / compared, shadow.MaxDifference);
+            compared == 0 ? 0 : (shadow.DifferenceSum - (_shadow?.DifferenceSum ?? 0)) / compared, shadow.MaxDifference,
+            shadow.Dropped - (_shadow?.Dropped ?? 0), shadow.Incomparable - (_shadow?.Incomparable ?? 0));
         return new RolloutEvidence(
             ArmEvidence.Of(latency.Count, shadow.Errors - (_shadow?.Errors ?? 0), latency), stableArm, pairs, Spec.Skew is null ? [] : Skew(), Quality, approved);
     }

@@ -57,7 +57,13 @@ internal sealed record ArmEvidence(long Requests, long Errors, IReadOnlyList<Lat
 internal sealed record LatencyBucket(double FromUs, double ToUs, long Count);
 
 /// <summary>Pairs of answers.</summary>
-internal sealed record PairEvidence(long Pairs, long Disagreements, double MeanDifference, double MaxDifference);
+/// <param name="Pairs">Rows that both versions answered.</param>
+/// <param name="Disagreements">Those that differ by decision or by more than the tolerance.</param>
+/// <param name="MeanDifference">Mean |difference| of the outputs.</param>
+/// <param name="MaxDifference">Largest |difference| since the shadow began.</param>
+/// <param name="Dropped">Requests not copied, because too many copies were waiting.</param>
+/// <param name="Incomparable">Requests not copied, because the candidate needs an input they do not hold.</param>
+internal sealed record PairEvidence(long Pairs, long Disagreements, double MeanDifference, double MaxDifference, long Dropped = 0, long Incomparable = 0);
 
 /// <summary>One feature's live values against each version's own training statistics.</summary>
 /// <param name="Feature">Its reference.</param>

@@ -47,7 +47,7 @@ internal static class RolloutRules
         var step = spec.Steps[state.Step];
         var seen = evidence.Candidate.Requests;
         gates.Add(new RolloutGateReading("evidence", "limit", seen >= step.MinRequests ? GateVerdict.Quiet : GateVerdict.Waiting, seen, step.MinRequests, null, null,
-            $"The candidate has seen {seen} of {step.MinRequests} requests."));
+            $"The candidate has seen {seen} of {step.MinRequests} requests{NotCopied(evidence.Pairs)}."));
 
         if (step.Bake > TimeSpan.Zero)
         {
@@ -63,6 +63,13 @@ internal static class RolloutRules
                 "The version has no approved promotion to production; ask another user to approve one."));
         }
     }
+
+    private static string NotCopied(PairEvidence? pairs) => pairs switch
+    {
+        { Incomparable: > 0 } => $"; {pairs.Incomparable} could not be copied, because the candidate needs an input they do not hold",
+        { Dropped: > 0 } => $"; {pairs.Dropped} were not copied, because too many copies were waiting",
+        _ => "",
+    };
 
     private static void ErrorRate(List<RolloutGateReading> gates, RolloutSpec spec, RolloutStep step, RolloutEvidence evidence)
     {

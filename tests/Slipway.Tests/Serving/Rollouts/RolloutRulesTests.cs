@@ -32,7 +32,7 @@ public sealed class RolloutRulesTests
     {
         // The hardest case that still counts as healthy; it may hold for long, but it may not be stopped more often than stated.
         var world = new World { DisagreementRate = 0.1, BrierDrop = 0.02, LooksMax = 150 };
-        const int runs = 1000;
+        const int runs = 500;
 
         var stopped = Enumerable.Range(0, runs).AsParallel().Count(seed => RolloutSimulation.Run(Spec, world, seed).Stopped);
 
@@ -94,6 +94,14 @@ public sealed class RolloutRulesTests
 
         Assert.Equal(RolloutAction.Hold, decision.Action);
         Assert.Contains("The candidate has seen 199 of 200 requests.", decision.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Requests_that_cannot_be_copied_are_named_in_the_reason()
+    {
+        var decision = Decide(Shadow, RolloutEvidence.None with { Pairs = new PairEvidence(0, 0, 0, 0, Incomparable: 700) });
+
+        Assert.Contains("700 could not be copied, because the candidate needs an input they do not hold", decision.Reason, StringComparison.Ordinal);
     }
 
     [Fact]
