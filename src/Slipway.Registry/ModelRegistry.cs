@@ -5,6 +5,7 @@ using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Identity;
+using Slipway.Native.Onnx;
 using Slipway.Registry.Stages;
 using Slipway.Registry.Versions;
 using Slipway.Storage;
@@ -21,6 +22,8 @@ public sealed class ModelRegistry(Database database, BlobStore blobs, Lineage li
 
     /// <summary>Topic of <c>{model, version, number, run_id}</c>.</summary>
     public const string VersionRegisteredTopic = "registry.version_registered";
+
+    private static readonly JsonSerializerOptions ReportOptions = new(JsonDefaults.Options) { RespectNullableAnnotations = true };
 
     /// <summary>Stores a new version with all its parts, or nothing.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: a part is missing or the bump too small; NotFound: a blob; AlreadyExists: the version.</exception>
@@ -255,9 +258,9 @@ public sealed class ModelRegistry(Database database, BlobStore blobs, Lineage li
     {
         CheckText("reason", reason);
         var target = database.Read(connection => RollbackTarget(connection, model, toVersion));
-        if (await FindDamageAsync(target, cancellationToken) is { } damage)
+        if (await FindLoadFaultAsync(target, cancellationToken) is { } fault)
         {
-            throw new SlipwayException(ErrorCode.FailedPrecondition, $"{target.Node} cannot take over: {damage}; name another version.");
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"{target.Node} cannot take over: {fault}; name another version.");
         }
 
         await database.WriteAsync(transaction =>
@@ -435,7 +438,26 @@ public sealed class ModelRegistry(Database database, BlobStore blobs, Lineage li
             (VersionTable.Find(connection, model, target), StageTable.WasInProduction(connection, model, target)));
         return record is null || !wasInProduction
             ? $"the rollback plan names {target}, which was never in production"
-            : await FindDamageAsync(record, cancellationToken) is { } damage ? $"the rollback plan names {target}, but {damage}" : null;
+            : await FindLoadFaultAsync(record, cancellationToken) is { } fault ? $"the rollback plan names {target}, but {fault}" : null;
+    }
+
+    // A plan that was never tried is a hope: the model is loaded as the server would load it.
+    private async Task<string?> FindLoadFaultAsync(ModelVersionRecord version, CancellationToken cancellationToken)
+    {
+        if (await FindDamageAsync(version, cancellationToken) is { } damage)
+        {
+            return damage;
+        }
+
+        try
+        {
+            using var session = OnnxSession.Load(await blobs.ReadVerifiedAsync(version.OnnxSha256, cancellationToken));
+            return null;
+        }
+        catch (OnnxException e)
+        {
+            return $"the model file of {version.Version} does not load: {e.Message}";
+        }
     }
 
     // Every blob a server needs to load the version; the message names the first that is not as registered.
@@ -524,8 +546,10 @@ public sealed class ModelRegistry(Database database, BlobStore blobs, Lineage li
     {
         try
         {
-            return JsonSerializer.Deserialize<EvaluationReport>(json, JsonDefaults.Options)
-                ?? throw new SlipwayException(ErrorCode.InvalidArgument, "'evaluation_report_sha256' names a blob that holds null instead of an evaluation report.");
+            var report = JsonSerializer.Deserialize<EvaluationReport>(json, ReportOptions);
+            return report is not null && report.Baselines.All(baseline => baseline is not null)
+                ? report
+                : throw new SlipwayException(ErrorCode.InvalidArgument, "'evaluation_report_sha256' names a blob that holds null in place of an evaluation report or a baseline.");
         }
         catch (JsonException e)
         {

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
+using Slipway.Registry.Mlflow;
 using Slipway.Registry.Stages;
 using Slipway.Storage;
 
@@ -42,6 +43,8 @@ public static class RegistryEndpoints
         var approve = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Approve));
         approve.MapPost("/promotions/{id}/approve", Approve).WithSummary("Approve a promotion");
         approve.MapPost("/promotions/{id}/reject", Reject).WithSummary("Reject a promotion");
+
+        app.MapMlflowRegistry();
     }
 
     private static Ok<ModelSummary> GetModel(string model, ModelRegistry registry) => TypedResults.Ok(
@@ -107,9 +110,9 @@ public static class RegistryEndpoints
 
     private static async Task<Created<PromotionRecord>> Request(RequestPromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken)
     {
+        var (model, version) = (Required("model", request.Model), Required("version", request.Version));
         var to = request.To ?? throw new SlipwayException(ErrorCode.InvalidArgument, "'to' is missing; name the stage: staging, production, archived or development.");
-        var promotion = await registry.RequestPromotionAsync(
-            Required("model", request.Model), Required("version", request.Version), to, request.Reason, by, cancellationToken, request.RollbackTo);
+        var promotion = await registry.RequestPromotionAsync(model, version, to, request.Reason, by, cancellationToken, request.RollbackTo);
         return TypedResults.Created($"/api/slipway/v1/promotions/{promotion.Id}", promotion);
     }
 

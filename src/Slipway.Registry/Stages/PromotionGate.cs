@@ -178,7 +178,7 @@ internal static class PromotionGate
         const string name = "rollback_plan";
         if (evidence.RollbackTo is { } target)
         {
-            return new GateItem(name, evidence.RollbackFault is null, evidence.RollbackFault ?? $"{target} was in production before and its files verify", [$"rollback_to:{target}"]);
+            return new GateItem(name, evidence.RollbackFault is null, evidence.RollbackFault ?? $"{target} was in production before, its files verify and its model loads", [$"rollback_to:{target}"]);
         }
 
         return production is null

@@ -33,14 +33,14 @@ internal static partial class RegistrationRules
         CheckDigest("environment_sha256", request.EnvironmentSha256, required: true, faults);
         CheckDigest("evaluation_report_sha256", request.EvaluationReportSha256, required: false, faults);
         CheckDigest("training_set_sha256", request.TrainingSetSha256, required: false, faults);
-        if (request.Datasets is null)
+        if (request.Datasets is null || request.Datasets.Any(dataset => dataset is null || string.IsNullOrEmpty(dataset.Name)))
         {
-            faults.Add("'datasets' is missing; give a list, empty when unknown");
+            faults.Add("'datasets' must be a list of name, version and sha256, empty when unknown");
         }
 
-        if (request.Tags is not null && request.Tags.Keys.FirstOrDefault(key => key.Length is 0 or > 250) is { } longKey)
+        if (request.Tags is not null && request.Tags.Any(tag => tag.Key.Length is 0 or > 250 || tag.Value is null))
         {
-            faults.Add($"'tags' has a key of {longKey.Length} characters; keep keys between 1 and 250");
+            faults.Add("'tags' must have keys of 1 to 250 characters and texts as values");
         }
 
         if (faults.Count > 0)
@@ -53,12 +53,13 @@ internal static partial class RegistrationRules
 
     private static void CheckFiles(IReadOnlyList<ArtifactFile>? files, List<string> faults)
     {
-        if (files is null || files.Count(file => file.Path?.EndsWith(".onnx", StringComparison.Ordinal) == true) != 1)
+        if (files is null || files.Any(file => file is null) || files.Count(file => file.Path?.EndsWith(".onnx", StringComparison.Ordinal) == true) != 1)
         {
-            faults.Add("'files' must hold exactly one model file whose path ends in .onnx");
+            faults.Add("'files' must be a list of path, sha256 and size_bytes, with exactly one model file whose path ends in .onnx");
+            return;
         }
 
-        foreach (var file in files ?? [])
+        foreach (var file in files)
         {
             if (string.IsNullOrEmpty(file.Path) || file.Path.Length > 500 || file.Path[0] == '/' || file.Path.Contains('\\') || file.Path.Split('/').Any(part => part is "" or "." or ".."))
             {
@@ -68,7 +69,7 @@ internal static partial class RegistrationRules
             CheckDigest($"files[{file.Path}].sha256", file.Sha256, required: true, faults);
         }
 
-        if (files is not null && files.Select(file => file.Path).Distinct(StringComparer.Ordinal).Count() != files.Count)
+        if (files.Select(file => file.Path).Distinct(StringComparer.Ordinal).Count() != files.Count)
         {
             faults.Add("'files' names one path twice");
         }
@@ -84,7 +85,7 @@ internal static partial class RegistrationRules
 
         foreach (var (noun, fields) in new[] { ("inputs", inputs), ("outputs", outputs) })
         {
-            if (fields.Any(field => string.IsNullOrEmpty(field.Name) || string.IsNullOrEmpty(field.Type) || field.Shape is null))
+            if (fields.Any(field => field is null || string.IsNullOrEmpty(field.Name) || string.IsNullOrEmpty(field.Type) || field.Shape is null))
             {
                 faults.Add($"'signature.{noun}' has a field without name, type or shape");
             }
@@ -97,11 +98,11 @@ internal static partial class RegistrationRules
 
     private static void CheckFeatures(FeatureSchema? schema, List<string> faults)
     {
-        if (schema?.Features is not { Count: > 0 } features || schema.ViewVersions is null || string.IsNullOrEmpty(schema.Service))
+        if (schema?.Features is not { Count: > 0 } features || schema.ViewVersions is null || schema.ViewVersions.Any(string.IsNullOrEmpty) || string.IsNullOrEmpty(schema.Service))
         {
             faults.Add("'feature_schema' must name its service, its view versions and at least one feature");
         }
-        else if (features.Any(feature => string.IsNullOrEmpty(feature.Name) || string.IsNullOrEmpty(feature.Type))
+        else if (features.Any(feature => feature is null || string.IsNullOrEmpty(feature.Name) || string.IsNullOrEmpty(feature.Type))
             || features.Select(feature => feature.Name).Distinct(StringComparer.Ordinal).Count() != features.Count)
         {
             faults.Add("'feature_schema.features' must have a name, once each, and a type");

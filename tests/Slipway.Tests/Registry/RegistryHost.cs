@@ -7,6 +7,7 @@ using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
 using Slipway.Identity;
+using Slipway.Native.Onnx;
 using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
@@ -83,7 +84,7 @@ internal sealed class RegistryHost : IAsyncDisposable
     public async Task<RegisterVersion> RequestAsync(string bump = "auto", EvaluationReport? report = null)
     {
         var unique = Interlocked.Increment(ref _seed);
-        var model = await PutAsync($"model {unique}");
+        var model = await Blobs.PutAsync(Onnx(unique), default);
         var evaluation = await PutAsync(JsonSerializer.Serialize(report ?? Report(), JsonDefaults.Options));
         return new RegisterVersion(
             Model, bump, $"run-{unique}", [new ArtifactFile("model.onnx", model.Sha256, model.SizeBytes)], Signature(), Features(),
@@ -98,6 +99,9 @@ internal sealed class RegistryHost : IAsyncDisposable
     public async Task<ModelVersionRecord> RegisterAsync(string bump = "auto", EvaluationReport? report = null) =>
         await Registry.RegisterAsync(await RequestAsync(bump, report), Ada, default);
 
+    /// <summary>A real model that differs by its bias.</summary>
+    public static byte[] Onnx(double bias) => OnnxConverters.LogisticRegression(["airport:late_rate_7d", "flight:distance"], [0, 0], [1, 1], [0.5, -0.25], bias);
+
     public Task<Blob> PutAsync(string text) => Blobs.PutAsync(Encoding.UTF8.GetBytes(text), default);
 
     public async Task<ModelVersionRecord> PromoteAsync(string version, Stage to, string reason = "better than before")
@@ -107,9 +111,10 @@ internal sealed class RegistryHost : IAsyncDisposable
         return await Registry.ExecutePromotionAsync(promotion.Id, Ada, default);
     }
 
-    public async Task<ModelVersionRecord> RegisterInProductionAsync()
+    /// <summary>Registers the next version and takes it through staging into production.</summary>
+    public async Task<ModelVersionRecord> RegisterInProductionAsync(EvaluationReport? report = null)
     {
-        var version = await RegisterAsync();
+        var version = await RegisterAsync(report: report);
         await PromoteAsync(version.Version, Stage.Staging);
         return await PromoteAsync(version.Version, Stage.Production);
     }
