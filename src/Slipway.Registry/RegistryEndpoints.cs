@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -50,11 +51,14 @@ public static class RegistryEndpoints
     private static Ok<ModelSummary> GetModel(string model, ModelRegistry registry) => TypedResults.Ok(
         registry.FindModel(model) ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no model '{model}'; GET /api/slipway/v1/models lists them."));
 
-    private static Ok<ModelVersionRecord> GetProduction(string model, DateTimeOffset? as_of, ModelRegistry registry)
+    private static Ok<ModelVersionRecord> GetProduction(string model, string? as_of, ModelRegistry registry)
     {
-        var version = as_of is { } instant ? registry.FindInProductionAsOf(model, instant) : registry.FindInStage(model, Stage.Production);
+        DateTimeOffset? asOf = as_of is null ? null
+            : DateTimeOffset.TryParse(as_of, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var parsed) ? parsed
+            : throw new SlipwayException(ErrorCode.InvalidArgument, $"'as_of' must be a date or instant such as 2001-05-31 or 2001-05-31T06:00:00Z, not '{as_of}'.");
+        var version = asOf is { } instant ? registry.FindInProductionAsOf(model, instant) : registry.FindInStage(model, Stage.Production);
         return TypedResults.Ok(version ?? throw new SlipwayException(ErrorCode.NotFound,
-            $"Model '{model}' has no version in production{(as_of is null ? "" : $" as of {as_of:O}")}."));
+            $"Model '{model}' has no version in production{(asOf is null ? "" : $" as of {asOf:u}")}."));
     }
 
     private static Ok<StageHistory> GetModelHistory(string model, ModelRegistry registry) => TypedResults.Ok(new StageHistory(registry.History(model)));

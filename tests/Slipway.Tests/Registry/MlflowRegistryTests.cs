@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Slipway.Tracking;
 using static Slipway.Tests.Registry.RegistryHost;
 
 namespace Slipway.Tests.Registry;
@@ -9,7 +10,7 @@ public sealed class MlflowRegistryTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _host = await RegistryHost.StartAsync();
+        _host = await RegistryHost.StartAsync(services => services.AddSlipwayTracking(), app => app.MapSlipwayTracking());
         await _host.RegisterInProductionAsync();
         await _host.Registry.RegisterAsync(await _host.RequestAsync() with { Tags = new Dictionary<string, string> { ["team"] = "ops" } }, Ada, default);
         await _host.Registry.RegisterAsync(await _host.RequestAsync(report: Report() with { Model = "fraud" }) with { Model = "fraud" }, Ada, default);
@@ -90,6 +91,18 @@ public sealed class MlflowRegistryTests : IAsyncLifetime
         var (status, body) = await _host.Area.GetAsync($"/api/2.0/mlflow/{query}");
 
         Assert.Equal((404, "RESOURCE_DOES_NOT_EXIST"), (status, body.GetProperty("error_code").GetString()));
+    }
+
+    [Fact]
+    public async Task A_version_is_not_made_or_moved_past_the_gates()
+    {
+        foreach (var path in new[] { "registered-models/create", "model-versions/create", "model-versions/transition-stage" })
+        {
+            var (status, body) = await _host.Area.PostAsync($"/api/2.0/mlflow/{path}", new { name = Model, version = "2", stage = "Production" });
+            Assert.Equal((501, "NOT_IMPLEMENTED"), (status, body.GetProperty("error_code").GetString()));
+        }
+
+        Assert.Equal("1.0.0", _host.Registry.Find(Model, "production")!.Version);
     }
 
     [Fact]

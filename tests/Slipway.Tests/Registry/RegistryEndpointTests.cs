@@ -30,6 +30,7 @@ public sealed class RegistryEndpointTests : IAsyncLifetime
         }
 
         Assert.Equal("1.0.1", (await GetAsync($"/models/{Model}/production")).GetProperty("version").GetString());
+        Assert.Equal("1.0.1", (await GetAsync($"/models/{Model}/production?as_of=9999-01-01")).GetProperty("version").GetString());
         Assert.Equal("1.0.1", (await GetAsync("/models")).GetProperty("models")[0].GetProperty("production_version").GetString());
         Assert.Equal(Model, (await GetAsync($"/models/{Model}")).GetProperty("name").GetString());
         Assert.Equal(["1.0.1", "1.0.0"], (await GetAsync($"/models/{Model}/versions")).GetProperty("versions").EnumerateArray().Select(row => row.GetProperty("version").GetString()));
@@ -72,6 +73,8 @@ public sealed class RegistryEndpointTests : IAsyncLifetime
     [InlineData("GET", "/models/other", null, 404, "no model 'other'")]
     [InlineData("GET", "/models/other/versions/1.0.0", null, 404, "no version '1.0.0'")]
     [InlineData("GET", "/models/flight-delay/production", null, 404, "no version in production")]
+    [InlineData("GET", "/models/flight-delay/production?as_of=2001-05-31", null, 404, "no version in production as of 2001-05-31 00:00:00Z")]
+    [InlineData("GET", "/models/flight-delay/production?as_of=yesterday", null, 400, "'as_of' must be a date")]
     [InlineData("GET", "/models/flight-delay/versions?stage=live", null, 400, "'live' is not a stage")]
     [InlineData("GET", "/models/flight-delay/versions/1.0.0/gate", null, 400, "'to' is missing")]
     [InlineData("GET", "/models/flight-delay/compare?a=1.0.0", null, 400, "'b' is missing")]
