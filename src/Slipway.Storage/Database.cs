@@ -88,17 +88,34 @@ public sealed class Database : IAsyncDisposable
             Execute(connection, "PRAGMA query_only=ON");
         }
 
-        var result = query(connection); // A connection whose query threw is not returned to the bag.
-        if (_disposed)
+        var reusable = false;
+        try
         {
-            connection.Dispose();
+            // One transaction, so that several statements of a query see one state.
+            Execute(connection, "BEGIN");
+            var result = query(connection);
+            Execute(connection, "COMMIT");
+            reusable = true;
+            return result;
         }
-        else
+        catch (SlipwayException)
         {
-            _readers.Add(connection);
+            // "Not found" and the like: nothing is wrong with the connection.
+            Execute(connection, "ROLLBACK");
+            reusable = true;
+            throw;
         }
-
-        return result;
+        finally
+        {
+            if (reusable && !_disposed)
+            {
+                _readers.Add(connection);
+            }
+            else
+            {
+                connection.Dispose();
+            }
+        }
     }
 
     /// <summary>Finishes the waiting writes and closes the file.</summary>
@@ -210,7 +227,14 @@ public sealed class Database : IAsyncDisposable
 
         if (published)
         {
-            EventsCommitted?.Invoke();
+            try
+            {
+                EventsCommitted?.Invoke();
+            }
+            catch (Exception e)
+            {
+                _logger.LogError(e, "A listener to committed events failed"); // It must not end the loop that all writes go through.
+            }
         }
     }
 

@@ -65,12 +65,13 @@ public sealed class KeyValueStore : IDisposable
             }
 
             transaction.Commit();
-        }
 
-        var target = Space(space);
-        foreach (var entry in entries)
-        {
-            target[entry.Key] = entry.Value;
+            // Still under the lock, so that memory and file agree on which of two writes is the newer.
+            var target = Space(space);
+            foreach (var entry in entries)
+            {
+                target[entry.Key] = entry.Value;
+            }
         }
     }
 
@@ -80,9 +81,8 @@ public sealed class KeyValueStore : IDisposable
         lock (_writing)
         {
             _connection.Execute("DELETE FROM entries WHERE space = @space", new { space });
+            Space(space).Clear(); // Not removed: readers hold it and must see what is written next.
         }
-
-        _spaces.TryRemove(space, out _);
     }
 
     /// <inheritdoc/>

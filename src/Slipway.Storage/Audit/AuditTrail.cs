@@ -29,7 +29,7 @@ public sealed record AuditEvent(
 /// <param name="Reason">What is wrong there; null when the chain holds.</param>
 public sealed record AuditVerification(long Events, long? BrokenAtSeq, string? Reason);
 
-/// <summary>Owns <c>audit_events</c>: append-only, each row's hash covers the row and the hash before it.</summary>
+/// <summary>Owns <c>audit_events</c> and <c>audit_head</c>: append-only, each row's hash covers the row and the hash before it.</summary>
 public sealed class AuditTrail(Database database)
 {
     private const string Columns =
@@ -80,23 +80,28 @@ public sealed class AuditTrail(Database database)
             expected++;
         }
 
-        return new AuditVerification(expected - 1, null, null);
+        var head = Head(connection);
+        return head == (expected - 1, previous)
+            ? new AuditVerification(expected - 1, null, null)
+            : new AuditVerification(expected - 1, expected, head.Seq >= expected ? $"rows {expected} to {head.Seq} are missing" : "the kept head names another row as the newest");
     });
 
     internal static void Append(WriteTransaction transaction, Caller by, string action, NodeRef subject, string? reason, string? before, string? after)
     {
-        var (seq, previous) = Newest(transaction.Connection);
+        var (seq, previous) = Head(transaction.Connection);
         var row = new AuditEvent(seq + 1, transaction.NowMs, by.Name, action, subject.Kind, subject.Id, reason, before, after, by.RequestId, previous, "");
+        row = row with { Hash = ComputeHash(row) };
         transaction.Connection.Execute(
             """
             INSERT INTO audit_events (seq, at_ms, actor, action, subject_kind, subject_id, reason, before_json, after_json, request_id, previous_hash, hash)
-            VALUES (@Seq, @AtMs, @Actor, @Action, @SubjectKind, @SubjectId, @Reason, @BeforeJson, @AfterJson, @RequestId, @PreviousHash, @Hash)
+            VALUES (@Seq, @AtMs, @Actor, @Action, @SubjectKind, @SubjectId, @Reason, @BeforeJson, @AfterJson, @RequestId, @PreviousHash, @Hash);
+            INSERT INTO audit_head (id, seq, hash) VALUES (1, @Seq, @Hash) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash;
             """,
-            row with { Hash = ComputeHash(row) });
+            row);
     }
 
-    private static (long Seq, string Hash) Newest(SqliteConnection connection) =>
-        connection.QueryFirstOrDefault<(long, string)?>("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1") ?? (0, Genesis);
+    private static (long Seq, string Hash) Head(SqliteConnection connection) =>
+        connection.QueryFirstOrDefault<(long, string)?>("SELECT seq, hash FROM audit_head") ?? (0, Genesis);
 
     // Length-prefixed fields, so that no two rows share an encoding; a null differs from an empty text.
     internal static string ComputeHash(AuditEvent row)

@@ -23,6 +23,13 @@ public sealed class BlobStore
         _root = options.BlobDirectory;
         _temporary = Path.Combine(_root, "tmp");
         Directory.CreateDirectory(_temporary);
+
+        // Another process may share the folder: what was written to lately is still under way.
+        var old = TimeProvider.System.GetUtcNow().UtcDateTime - TimeSpan.FromHours(1);
+        foreach (var file in Directory.EnumerateFiles(_temporary).Where(file => File.GetLastWriteTimeUtc(file) < old))
+        {
+            File.Delete(file);
+        }
     }
 
     /// <summary>Streams the content in; durable when the task completes.</summary>
@@ -60,7 +67,7 @@ public sealed class BlobStore
         }
         catch (IOException e) when (IsDiskFull(e))
         {
-            throw new SlipwayException(ErrorCode.Unavailable, $"The disk that holds '{_root}' is full; free some space and try again. Nothing was stored.", e);
+            throw DiskFull(e);
         }
         finally
         {
@@ -76,16 +83,29 @@ public sealed class BlobStore
     /// <summary>Takes over a file made elsewhere, such as one DuckDB wrote under <see cref="StorageOptions.TemporaryDirectory"/>; the file is moved away.</summary>
     public async Task<Blob> PutFileAsync(string path, CancellationToken cancellationToken)
     {
-        await using (var file = File.OpenRead(path))
+        // First next to the blobs: from another disk this is a copy, and a copy broken off may not bear a blob's name.
+        var temporary = Path.Combine(_temporary, Guid.NewGuid().ToString("N"));
+        try
         {
-            var digest = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken));
-            var size = file.Length;
-            using (var handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite))
+            File.Move(path, temporary);
+            string digest;
+            long size;
+            await using (var file = new FileStream(temporary, FileMode.Open, FileAccess.ReadWrite, FileShare.Read))
             {
-                RandomAccess.FlushToDisk(handle);
+                digest = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken));
+                size = file.Length;
+                RandomAccess.FlushToDisk(file.SafeFileHandle);
             }
 
-            return Adopt(path, digest, size);
+            return Adopt(temporary, digest, size);
+        }
+        catch (IOException e) when (IsDiskFull(e))
+        {
+            throw DiskFull(e);
+        }
+        finally
+        {
+            File.Delete(temporary);
         }
     }
 
@@ -135,17 +155,19 @@ public sealed class BlobStore
     private Blob Adopt(string temporary, string sha256, long size)
     {
         var target = Locate(sha256);
-        if (!File.Exists(target))
+        var folder = Path.GetDirectoryName(target)!;
+        if (!Directory.Exists(folder))
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            File.Move(temporary, target, overwrite: true);
-            FlushDirectory(Path.GetDirectoryName(target)!);
-        }
-        else
-        {
-            File.Delete(temporary);
+            Directory.CreateDirectory(folder);
+            FlushDirectory(_root);
         }
 
+        if (!File.Exists(target))
+        {
+            File.Move(temporary, target, overwrite: true);
+        }
+
+        FlushDirectory(folder); // Also when it was there: the one who put it may not have come this far yet.
         return new Blob(sha256, size);
     }
 
@@ -169,6 +191,9 @@ public sealed class BlobStore
 
         return Path.Combine(_root, sha256[..2], sha256);
     }
+
+    private SlipwayException DiskFull(IOException e) =>
+        new(ErrorCode.Unavailable, $"The disk that holds '{_root}' is full; free some space and try again. Nothing was stored.", e);
 
     private static bool IsDiskFull(IOException e) => (e.HResult & 0xFFFF) is 28 or 112;
 }

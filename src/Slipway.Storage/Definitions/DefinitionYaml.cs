@@ -12,6 +12,9 @@ namespace Slipway.Storage.Definitions;
 /// <remarks>A definition has <c>kind</c>, <c>name</c> and the kind's own keys at the top level.</remarks>
 public sealed class DefinitionYaml
 {
+    // A hundred thousand days, so that adding one to an instant cannot overflow.
+    private const double DurationDaysMax = 100_000;
+
     private readonly YamlMappingNode _mapping;
     private readonly string _path;
     private readonly List<string> _faults;
@@ -73,7 +76,7 @@ public sealed class DefinitionYaml
             return null;
         }
 
-        if (!double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) || !(value >= minimum && value <= maximum))
+        if (!double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value) || !double.IsFinite(value) || value < minimum || value > maximum)
         {
             Fault(key, $"must be a number{Range(minimum, maximum)}, not '{text}'");
             return null;
@@ -90,7 +93,7 @@ public sealed class DefinitionYaml
             return null;
         }
 
-        if (!int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowThousands, CultureInfo.InvariantCulture, out var value) || value < minimum || value > maximum)
+        if (!int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) || value < minimum || value > maximum)
         {
             Fault(key, $"must be a whole number{Range(minimum, maximum)}, not '{text}'");
             return null;
@@ -254,6 +257,11 @@ public sealed class DefinitionYaml
             _ => null,
         };
         if (unit is null)
+        {
+            return false;
+        }
+
+        if (amount * unit.Value.TotalDays > DurationDaysMax)
         {
             return false;
         }

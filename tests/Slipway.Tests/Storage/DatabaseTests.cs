@@ -1,0 +1,269 @@
+using Dapper;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
+using Slipway.Contracts;
+using Slipway.Native.Sqlite;
+using Slipway.Storage;
+using Slipway.Storage.Audit;
+
+namespace Slipway.Tests.Storage;
+
+public sealed class DatabaseTests : IDisposable
+{
+    private static readonly Caller Ada = new("ada", "request-1");
+    private static readonly NodeRef Subject = new(NodeKinds.Model, "flights");
+
+    private readonly string _data = Directory.CreateTempSubdirectory("slipway-test-").FullName;
+
+    public void Dispose() => Directory.Delete(_data, recursive: true);
+
+    [Fact]
+    public async Task Sixty_four_writers_are_all_acknowledged_and_found_after_reopening()
+    {
+        await using (var database = Open())
+        {
+            await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (writer INTEGER, n INTEGER) STRICT"); }, default);
+            var counts = await Task.WhenAll(Enumerable.Range(0, 64).Select(writer => Task.Run(async () =>
+            {
+                var acknowledged = 0;
+                for (var n = 0; n < 10; n++)
+                {
+                    acknowledged += await database.WriteAsync(transaction => transaction.Connection.Execute("INSERT INTO notes VALUES (@writer, @n)", new { writer, n }), default);
+                }
+
+                return acknowledged;
+            })));
+            Assert.All(counts, count => Assert.Equal(10, count));
+
+            // What was acknowledged is in the file already: another connection sees it with the writer still open.
+            using var other = new SqliteConnection($"Data Source={database.Path};Pooling=False");
+            other.Open();
+            Assert.Equal(640L, other.ExecuteScalar<long>("SELECT count(*) FROM notes"));
+        }
+
+        await using var reopened = Open();
+        Assert.Equal(640L, reopened.Read(connection => connection.ExecuteScalar<long>("SELECT count(DISTINCT writer * 100 + n) FROM notes")));
+        Assert.Equal("ok", reopened.Read(connection => connection.ExecuteScalar<string>("PRAGMA integrity_check")));
+    }
+
+    [Fact]
+    public async Task A_copy_of_the_files_taken_after_an_acknowledgement_holds_the_write()
+    {
+        await using var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER) STRICT; INSERT INTO notes VALUES (1)"); }, default);
+
+        // The state of the disk at a kill: nothing was closed or checkpointed.
+        var copy = Path.Combine(_data, "copy.db");
+        File.Copy(database.Path, copy);
+        File.Copy(database.Path + "-wal", copy + "-wal");
+
+        using var connection = new SqliteConnection($"Data Source={copy};Pooling=False");
+        connection.Open();
+        Assert.Equal(1L, connection.ExecuteScalar<long>("SELECT n FROM notes"));
+    }
+
+    [Fact]
+    public async Task One_caller_s_failure_undoes_only_its_own_rows()
+    {
+        await using var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER PRIMARY KEY) STRICT"); }, default);
+
+        // The first write holds the writer up, so that the others share one group.
+        using var gate = new ManualResetEventSlim();
+        var first = database.WriteAsync(transaction => { gate.Wait(); transaction.Connection.Execute("INSERT INTO notes VALUES (0)"); }, default);
+        var writes = Enumerable.Range(1, 20).Select(n => database.WriteAsync(transaction =>
+        {
+            transaction.Connection.Execute("INSERT INTO notes VALUES (@n)", new { n });
+            transaction.Audit(Ada, "note.written", Subject, after: new { n });
+            transaction.Publish("notes", new { n });
+            if (n % 5 == 0)
+            {
+                throw new InvalidOperationException($"no {n}");
+            }
+
+            if (n % 7 == 0)
+            {
+                transaction.Connection.Execute("INSERT INTO notes VALUES (0)"); // Breaks the key.
+            }
+        }, default)).ToList();
+        gate.Set();
+        await first;
+
+        var outcomes = await Task.WhenAll(writes.Select(async write =>
+        {
+            try
+            {
+                await write;
+                return null;
+            }
+            catch (Exception e)
+            {
+                return e;
+            }
+        }));
+
+        for (var n = 1; n <= 20; n++)
+        {
+            Assert.Equal(n % 5 == 0 ? typeof(InvalidOperationException) : n % 7 == 0 ? typeof(SqliteException) : null, outcomes[n - 1]?.GetType());
+        }
+
+        long[] kept = [0, .. Enumerable.Range(1, 20).Where(n => n % 5 != 0 && n % 7 != 0)];
+        Assert.Equal(kept, database.Read(connection => connection.Query<long>("SELECT n FROM notes ORDER BY n")));
+        Assert.Equal(kept.Length - 1, new AuditTrail(database).Count());
+        Assert.Null(new AuditTrail(database).Verify().BrokenAtSeq);
+        Assert.Equal(kept.Length - 1, database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM outbox")));
+    }
+
+    [Fact]
+    public async Task A_query_of_several_statements_sees_one_state()
+    {
+        await using var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER) STRICT"); }, default);
+
+        var (before, after) = database.Read(connection =>
+        {
+            var first = connection.ExecuteScalar<long>("SELECT count(*) FROM notes");
+            var write = database.WriteAsync(transaction => { transaction.Connection.Execute("INSERT INTO notes VALUES (1)"); }, default);
+            Assert.True(SpinWait.SpinUntil(() => write.IsCompleted, TimeSpan.FromMinutes(1)));
+            return (first, connection.ExecuteScalar<long>("SELECT count(*) FROM notes"));
+        });
+
+        Assert.Equal((0L, 0L), (before, after));
+        Assert.Equal(1L, database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM notes")));
+    }
+
+    [Fact]
+    public async Task A_query_that_throws_leaves_no_open_snapshot_behind()
+    {
+        await using var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER) STRICT"); }, default);
+        Assert.Throws<SlipwayException>(() => database.Read<long>(connection =>
+        {
+            connection.ExecuteScalar<long>("SELECT count(*) FROM notes");
+            throw new SlipwayException(ErrorCode.NotFound, "There is none.");
+        }));
+        Assert.Throws<InvalidOperationException>(() => database.Read<long>(_ => throw new InvalidOperationException()));
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("INSERT INTO notes VALUES (1)"); }, default);
+
+        Assert.Equal(1L, database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM notes")));
+    }
+
+    [Fact]
+    public async Task A_failing_listener_does_not_stop_later_writes()
+    {
+        await using var database = Open();
+        database.EventsCommitted += () => throw new InvalidOperationException("A listener's own fault.");
+
+        await database.WriteAsync(transaction => transaction.Publish("notes", new { n = 1 }), default);
+        await database.WriteAsync(transaction => transaction.Publish("notes", new { n = 2 }), default).WaitAsync(TimeSpan.FromMinutes(1));
+
+        Assert.Equal(2L, database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM outbox")));
+    }
+
+    [Fact]
+    public async Task A_write_cancelled_while_it_waits_is_not_done()
+    {
+        await using var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER) STRICT"); }, default);
+        using var gate = new ManualResetEventSlim();
+        using var cancel = new CancellationTokenSource();
+        var first = database.WriteAsync(_ => gate.Wait(), default);
+        var second = database.WriteAsync(transaction => { transaction.Connection.Execute("INSERT INTO notes VALUES (1)"); }, cancel.Token);
+        await cancel.CancelAsync();
+        gate.Set();
+
+        await first;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => second);
+        Assert.Equal(0L, database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM notes")));
+    }
+
+    [Fact]
+    public async Task Writes_under_way_at_closing_are_finished()
+    {
+        var database = Open();
+        await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n INTEGER) STRICT"); }, default);
+        var writes = Enumerable.Range(0, 100).Select(n => database.WriteAsync(transaction => { transaction.Connection.Execute("INSERT INTO notes VALUES (@n)", new { n }); }, default)).ToList();
+
+        await database.DisposeAsync();
+
+        await Task.WhenAll(writes);
+        await using var reopened = Open();
+        Assert.Equal(100L, reopened.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM notes")));
+    }
+
+    [Fact]
+    public async Task A_write_after_closing_and_a_write_by_a_reader_are_refused()
+    {
+        var database = Open();
+        Assert.Throws<SqliteException>(() => database.Read(connection => connection.Execute("CREATE TABLE sneaky (n INTEGER)")));
+
+        await database.DisposeAsync();
+
+        await Assert.ThrowsAnyAsync<Exception>(() => database.WriteAsync(_ => { }, default));
+        Assert.Throws<ObjectDisposedException>(() => database.Read(connection => 1));
+    }
+
+    [Fact]
+    public async Task Migrations_run_once_and_a_newer_database_is_refused()
+    {
+        await using (var database = Open())
+        {
+            var applied = database.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM schema_migrations"));
+            await database.WriteAsync(transaction =>
+            {
+                transaction.Connection.Execute("INSERT INTO schema_migrations (area, number, name, sha256, applied_at_ms) VALUES ('storage', @number, 'later.sql', '', 0)", new { number = applied + 1 });
+            }, default);
+        }
+
+        var error = Assert.Throws<SlipwayException>(Open);
+
+        Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
+        Assert.Contains("start the newer build again", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Opening_again_changes_no_schema()
+    {
+        static string Schema(Database database) => string.Join(';', database.Read(connection => connection.Query<string>("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")));
+
+        await using var first = Open();
+        var before = Schema(first);
+        await using var second = Open();
+
+        Assert.Equal(before, Schema(second));
+        Assert.Contains("STRICT", before, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_that_is_no_database_is_left_alone_and_named()
+    {
+        var path = Path.Combine(_data, "slipway.db");
+        File.WriteAllText(path, new string('x', 4096));
+
+        var error = Assert.Throws<SlipwayException>(Open);
+
+        Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
+        Assert.Contains(path, error.Message, StringComparison.Ordinal);
+        Assert.Equal(new string('x', 4096), File.ReadAllText(path));
+    }
+
+    [Theory]
+    [InlineData("postgres://host/db", ErrorCode.NotImplemented)]
+    public void A_scheme_that_is_not_supported_is_named(string url, ErrorCode code)
+    {
+        Assert.Equal(code, Assert.Throws<SlipwayException>(() => StorageOptions.Resolve(_data, url)).Code);
+        Assert.Equal("/tmp/x.db", StorageOptions.Resolve(_data, "sqlite:///tmp/x.db").DatabasePath);
+    }
+
+    [Fact]
+    public void The_library_has_strict_tables()
+    {
+        SqliteLibrary.Initialize();
+        var version = Version.Parse(SqliteLibrary.Description.Split(' ')[1]);
+
+        Assert.True(version >= new Version(3, 37), SqliteLibrary.Description);
+    }
+
+    private Database Open() =>
+        Database.Open(StorageOptions.Resolve(_data), [MigrationSet.Of<Database>("storage")], TimeProvider.System, NullLogger<Database>.Instance);
+}
