@@ -1,6 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Runs;
+using Slipway.Pipelines.Stages;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -15,6 +16,11 @@ public static class PipelinesServices
         services.AddSingleton(MigrationSet.Of<PipelineService>("pipelines"));
         services.AddSingleton<PipelineKind>();
         services.AddSingleton<IDefinitionKind>(provider => provider.GetRequiredService<PipelineKind>());
+        services.AddSingleton<StageKind, IngestStage>();
+        services.AddSingleton<StageKind, ValidateStage>();
+        services.AddSingleton<StageKind, TrainStage>();
+        services.AddSingleton<StageKind, EvaluateStage>();
+        services.AddSingleton<StageKind, RegisterStage>();
         services.AddSingleton<PipelineStore>();
         services.AddSingleton<StageCache>();
         services.AddSingleton<RunProgress>();

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.Identity;
+using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Serving;
 using Slipway.Storage;
@@ -57,6 +58,7 @@ public static class SlipwayServer
         services.AddSlipwayDatasets();
         services.AddSlipwayRegistry();
         services.AddSlipwayServing();
+        services.AddSlipwayPipelines();
         configure?.Invoke(services);
 
         var app = builder.Build();
@@ -76,6 +78,7 @@ public static class SlipwayServer
         app.MapSlipwayDatasets();
         app.MapSlipwayRegistry();
         app.MapSlipwayServing();
+        app.MapSlipwayPipelines();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));
         return app;

@@ -1,5 +1,7 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using Slipway.Native.DuckDb;
+using Slipway.Native.Xgboost;
 
 namespace Slipway.Pipelines.Runs;
 
@@ -12,10 +14,12 @@ internal static class RunningCode
     /// </summary>
     public static string Builds { get; } = string.Join(' ', ((Assembly[])
         [
-            typeof(RunningCode).Assembly, typeof(Native.Files.DirectoryFlush).Assembly, typeof(Contracts.JsonDefaults).Assembly, typeof(Storage.Database).Assembly,
+            typeof(RunningCode).Assembly, typeof(DuckDbDatabase).Assembly, typeof(Statistics.Interval).Assembly, typeof(Datasets.DatasetStore).Assembly,
+            typeof(Registry.ModelRegistry).Assembly, typeof(Contracts.JsonDefaults).Assembly,
         ])
         .Select(assembly => $"{assembly.GetName().Name}={assembly.ManifestModule.ModuleVersionId:N}"));
 
     /// <summary>Runtime, processor architecture and native libraries.</summary>
-    public static string Environment { get; } = $"{RuntimeInformation.FrameworkDescription}; {RuntimeInformation.OSArchitecture}";
+    public static string Environment { get; } =
+        $"{RuntimeInformation.FrameworkDescription}; {RuntimeInformation.OSArchitecture}; DuckDB {DuckDbDatabase.LibraryVersion}; XGBoost {XgboostTrainer.LibraryVersion}";
 }

@@ -46,7 +46,7 @@ internal sealed record CacheKeyParts(
         }
 
         Compare("the environment", Environment, earlier.Environment);
-        Compare("the version in production", Surroundings, earlier.Surroundings);
+        Compare("what it is compared with", Surroundings, earlier.Surroundings);
         return changed;
     }
 }

@@ -1,11 +1,16 @@
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Slipway.Contracts.Pipelines;
+using Slipway.Datasets;
+using Slipway.Identity;
 using Slipway.Pipelines;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Stages;
+using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
+using Slipway.Tracking;
 
 namespace Slipway.Tests.Pipelines;
 
@@ -17,7 +22,8 @@ internal sealed class PipelineHost : IAsyncDisposable
     private readonly ServiceProvider _services;
     private readonly bool _keepData;
 
-    public PipelineHost(IReadOnlyList<StageKind> kinds, string? data = null, TimeProvider? clock = null, Action<IServiceCollection>? more = null, bool keepData = false)
+    /// <param name="kinds">Fake stage kinds; null keeps the real ones.</param>
+    public PipelineHost(IReadOnlyList<StageKind>? kinds, string? data = null, TimeProvider? clock = null, bool keepData = false)
     {
         Data = data ?? Directory.CreateTempSubdirectory("slipway-test-").FullName;
         _keepData = keepData;
@@ -29,11 +35,14 @@ internal sealed class PipelineHost : IAsyncDisposable
             services.AddSingleton(clock);
         }
 
-        more?.Invoke(services);
-        services.AddSlipwayPipelines();
-        foreach (var kind in kinds)
+        services.AddSlipwayIdentity().AddSlipwayTracking().AddSlipwayDatasets().AddSlipwayRegistry().AddSlipwayPipelines();
+        if (kinds is not null)
         {
-            services.AddSingleton(kind);
+            services.RemoveAll<StageKind>();
+            foreach (var kind in kinds)
+            {
+                services.AddSingleton(kind);
+            }
         }
 
         _services = services.BuildServiceProvider();
@@ -47,7 +56,14 @@ internal sealed class PipelineHost : IAsyncDisposable
 
     public T Get<T>() where T : notnull => _services.GetRequiredService<T>();
 
-    public Task<AppliedDefinition> ApplyAsync(string yaml) => Get<PipelineKind>().ApplyAsync(yaml, Ada, Cancel);
+    public async Task ApplyAsync(params string[] files)
+    {
+        var owners = _services.GetServices<IDefinitionKind>().ToDictionary(kind => kind.Kind);
+        foreach (var file in files)
+        {
+            await owners[DefinitionYaml.Parse(file).Text("kind")].ApplyAsync(file, Ada, Cancel);
+        }
+    }
 
     public Task StartRunnerAsync() => _services.GetServices<IHostedService>().Single().StartAsync(Cancel);
 

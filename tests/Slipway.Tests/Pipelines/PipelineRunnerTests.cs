@@ -123,7 +123,7 @@ public sealed class PipelineRunnerTests
         ((FakeKind)kinds[2]).State = () => "m@1.0.0";
         var third = await host.RunAsync("p", new Dictionary<string, string> { ["level"] = "4" });
         Assert.Equal(PipelineStageStatus.Cached, third.Stages[1].Status);
-        Assert.Equal($"miss: since run {second.Id} the version in production changed", third.Stages[2].Cache);
+        Assert.Equal($"miss: since run {second.Id} what it is compared with changed", third.Stages[2].Cache);
     }
 
     [Fact]
