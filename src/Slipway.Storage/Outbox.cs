@@ -32,15 +32,22 @@ public sealed class Outbox(Database database)
             "INSERT INTO outbox_cursors (reader, seq) VALUES (@reader, @seq) ON CONFLICT (reader) DO UPDATE SET seq = max(seq, excluded.seq)",
             new { reader, seq });
 
-    /// <summary>Completes when events may have been published since the last call, or after <paramref name="timeout"/>.</summary>
-    public async Task WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+    /// <summary>Completes at once when there are events after the reader's place, else when some may have come, or after <paramref name="timeout"/>.</summary>
+    public async Task WaitAsync(string reader, IReadOnlyCollection<string> topics, TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
     {
         var signal = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         void Signal() => signal.TrySetResult();
         database.EventsCommitted += Signal;
         try
         {
-            await Task.WhenAny(signal.Task, Task.Delay(timeout, clock, cancellationToken));
+            // Asked after listening, so that an event committed since the reader's last look is not slept through.
+            if (Read(reader, topics, limit: 1).Count == 0)
+            {
+                using var delay = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+                await Task.WhenAny(signal.Task, Task.Delay(timeout, clock, delay.Token));
+                await delay.CancelAsync(); // Else every wake-up would leave a timer behind.
+            }
+
             cancellationToken.ThrowIfCancellationRequested();
         }
         finally

@@ -65,7 +65,7 @@ internal sealed class Deployer : BackgroundService
             try
             {
                 await FollowAsync(stoppingToken);
-                await _outbox.WaitAsync(TimeSpan.FromSeconds(1), _clock, stoppingToken);
+                await _outbox.WaitAsync(Reader, Topics, TimeSpan.FromSeconds(1), _clock, stoppingToken);
             }
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {

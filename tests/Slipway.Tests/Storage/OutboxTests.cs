@@ -53,13 +53,18 @@ public sealed class OutboxTests
     public async Task A_waiting_reader_wakes_at_the_commit()
     {
         await using var stores = new TestStores();
-        var waiting = stores.Get<Outbox>().WaitAsync(TimeSpan.FromMinutes(5), TimeProvider.System, default);
+        var waiting = stores.Get<Outbox>().WaitAsync("serving", Stages, TimeSpan.FromMinutes(5), TimeProvider.System, default);
 
         await Publish(stores, 1);
 
         await waiting.WaitAsync(TimeSpan.FromMinutes(1));
+
+        // Not acknowledged yet: a reader that looked before the commit and waits after it does not sleep.
+        await stores.Get<Outbox>().WaitAsync("serving", Stages, TimeSpan.FromMinutes(5), TimeProvider.System, default).WaitAsync(TimeSpan.FromMinutes(1));
+        var seen = stores.Get<Outbox>().Read("serving", Stages);
+        await stores.Database.WriteAsync(transaction => Outbox.Acknowledge(transaction, "serving", seen[^1].Seq), default);
         using var cancelled = new CancellationTokenSource();
-        var second = stores.Get<Outbox>().WaitAsync(TimeSpan.FromMinutes(5), TimeProvider.System, cancelled.Token);
+        var second = stores.Get<Outbox>().WaitAsync("serving", Stages, TimeSpan.FromMinutes(5), TimeProvider.System, cancelled.Token);
         await cancelled.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => second);
     }
