@@ -11,13 +11,15 @@ namespace Slipway.Serving;
 /// <summary>Scores copies of the stable version's requests with the shadow, beside the request path: bounded, dropping and counting when full.</summary>
 internal sealed class ShadowMirror : BackgroundService
 {
+    private readonly ModelRouter _router;
     private readonly PredictionLog _log;
     private readonly ILogger<ShadowMirror> _logger;
     private readonly Channel<Copy> _copies;
     private readonly ConcurrentBag<Copy> _free = [];
 
-    public ShadowMirror(ServingOptions options, PredictionLog log, ILogger<ShadowMirror> logger)
+    public ShadowMirror(ServingOptions options, ModelRouter router, PredictionLog log, ILogger<ShadowMirror> logger)
     {
+        _router = router;
         _log = log;
         _logger = logger;
         _copies = Channel.CreateBounded<Copy>(new BoundedChannelOptions(options.MirrorRequestsMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
@@ -48,7 +50,12 @@ internal sealed class ShadowMirror : BackgroundService
     {
         await foreach (var copy in _copies.Reader.ReadAllAsync(stoppingToken))
         {
-            Score(copy);
+            // A slow shadow leaves thousands of copies behind; once its step is over they would only take time from the answers.
+            if (_router.Find(copy.Shadow.Model.Model)?.Shadow == copy.Shadow)
+            {
+                Score(copy);
+            }
+
             if (copy.IsSmall)
             {
                 _free.Add(copy);
