@@ -45,35 +45,14 @@ public sealed class KeyValueStore : IDisposable
     public IReadOnlyDictionary<string, byte[]> Space(string space, bool create = true) =>
         create ? Space(space) : _spaces.GetValueOrDefault(space) ?? new ConcurrentDictionary<string, byte[]>();
 
+    /// <summary>A space for lookups by characters that are not a string yet: the request path builds keys in a buffer.</summary>
+    public KeyValueReader Reader(string space) => new(Space(space));
+
     /// <summary>Writes many entries in one transaction; readers see them once it has committed.</summary>
-    public void Put(string space, IReadOnlyCollection<KeyValuePair<string, byte[]>> entries)
-    {
-        lock (_writing)
-        {
-            using var transaction = _connection.BeginTransaction();
-            using var command = _connection.CreateCommand();
-            command.Transaction = transaction;
-            command.CommandText = "INSERT INTO entries (space, key, value) VALUES (@space, @key, @value) ON CONFLICT (space, key) DO UPDATE SET value = excluded.value";
-            command.Parameters.AddWithValue("@space", space);
-            var key = command.Parameters.Add("@key", SqliteType.Text);
-            var value = command.Parameters.Add("@value", SqliteType.Blob);
-            foreach (var entry in entries)
-            {
-                key.Value = entry.Key;
-                value.Value = entry.Value;
-                command.ExecuteNonQuery();
-            }
+    public void Put(string space, IReadOnlyCollection<KeyValuePair<string, byte[]>> entries) => Write(space, entries, replace: false);
 
-            transaction.Commit();
-
-            // Still under the lock, so that memory and file agree on which of two writes is the newer.
-            var target = Space(space);
-            foreach (var entry in entries)
-            {
-                target[entry.Key] = entry.Value;
-            }
-        }
-    }
+    /// <summary>As <see cref="Put"/>, and removes every other entry of the space in the same transaction.</summary>
+    public void Replace(string space, IReadOnlyCollection<KeyValuePair<string, byte[]>> entries) => Write(space, entries, replace: true);
 
     /// <summary>Removes a whole space.</summary>
     public void Drop(string space)
@@ -88,6 +67,60 @@ public sealed class KeyValueStore : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _connection.Dispose();
 
+    private void Write(string space, IReadOnlyCollection<KeyValuePair<string, byte[]>> entries, bool replace)
+    {
+        lock (_writing)
+        {
+            using var transaction = _connection.BeginTransaction();
+            if (replace)
+            {
+                _connection.Execute("DELETE FROM entries WHERE space = @space", new { space }, transaction);
+            }
+
+            using var command = _connection.CreateCommand();
+            command.Transaction = transaction;
+            command.CommandText = "INSERT INTO entries (space, key, value) VALUES (@space, @key, @value) ON CONFLICT (space, key) DO UPDATE SET value = excluded.value";
+            command.Parameters.AddWithValue("@space", space);
+            var keyParameter = command.Parameters.Add("@key", SqliteType.Text);
+            var valueParameter = command.Parameters.Add("@value", SqliteType.Blob);
+            foreach (var entry in entries)
+            {
+                keyParameter.Value = entry.Key;
+                valueParameter.Value = entry.Value;
+                command.ExecuteNonQuery();
+            }
+
+            transaction.Commit();
+
+            // Still under the lock, so that memory and file agree on which of two writes is the newer.
+            var target = Space(space);
+            foreach (var entry in entries)
+            {
+                target[entry.Key] = entry.Value;
+            }
+
+            if (replace)
+            {
+                var kept = entries.Select(entry => entry.Key).ToHashSet(StringComparer.Ordinal);
+                foreach (var key in target.Keys.Where(key => !kept.Contains(key)))
+                {
+                    target.TryRemove(key, out _);
+                }
+            }
+        }
+    }
+
     private ConcurrentDictionary<string, byte[]> Space(string space) =>
         _spaces.GetOrAdd(space, _ => new ConcurrentDictionary<string, byte[]>(StringComparer.Ordinal));
+}
+
+/// <summary>Looks up one space's entries without making a string of the key. Sees every later write.</summary>
+public readonly struct KeyValueReader
+{
+    private readonly ConcurrentDictionary<string, byte[]>.AlternateLookup<ReadOnlySpan<char>> _entries;
+
+    internal KeyValueReader(ConcurrentDictionary<string, byte[]> entries) => _entries = entries.GetAlternateLookup<ReadOnlySpan<char>>();
+
+    /// <summary>The value under a key; null when there is none. The array is shared: do not change it.</summary>
+    public byte[]? Find(ReadOnlySpan<char> key) => _entries.TryGetValue(key, out var value) ? value : null;
 }

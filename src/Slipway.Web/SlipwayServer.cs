@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Datasets;
+using Slipway.FeatureStore;
 using Slipway.Identity;
 using Slipway.Pipelines;
 using Slipway.Registry;
@@ -56,6 +57,7 @@ public static class SlipwayServer
         services.AddSlipwayIdentity();
         services.AddSlipwayTracking();
         services.AddSlipwayDatasets();
+        services.AddSlipwayFeatureStore();
         services.AddSlipwayRegistry();
         services.AddSlipwayServing();
         services.AddSlipwayPipelines();
@@ -76,6 +78,7 @@ public static class SlipwayServer
         app.MapDefinitions();
         app.MapSlipwayIdentity();
         app.MapSlipwayDatasets();
+        app.MapSlipwayFeatureStore();
         app.MapSlipwayRegistry();
         app.MapSlipwayServing();
         app.MapSlipwayPipelines();
