@@ -77,6 +77,7 @@ public static class SlipwayServer
         app.MapOperations();
         app.MapDefinitions();
         app.MapSlipwayIdentity();
+        app.MapSlipwayTracking();
         app.MapSlipwayDatasets();
         app.MapSlipwayFeatureStore();
         app.MapSlipwayRegistry();

@@ -26,8 +26,10 @@ public sealed class AcknowledgedWritesTests
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(ct);
             var writers = Enumerable.Range(0, 4).Select(writer => WriteAsync(server.Address, acknowledgedRuns, acknowledgedPoints, stop.Token)).ToArray();
             var before = acknowledgedPoints.Count;
-            while (acknowledgedPoints.Count < before + 100 + random.Next(200))
+            var enough = before + 100 + random.Next(200);
+            while (acknowledgedPoints.Count < enough)
             {
+                Assert.False(writers.All(writer => writer.IsCompleted), $"The writers ended before the kill: {server.Said}");
                 await Task.Delay(5, ct);
             }
 
