@@ -4,6 +4,7 @@ using System.Numerics;
 using System.Text;
 using System.Text.Json;
 using Slipway.Contracts;
+using Slipway.Native.Files;
 
 namespace Slipway.Serving;
 
@@ -139,6 +140,27 @@ internal sealed class Journal
         }
 
         return header;
+    }
+
+    /// <summary>Gives a finished file its name, so that it is whole or absent after a crash.</summary>
+    public static void Publish(string temporary, string target)
+    {
+        using (var handle = File.OpenHandle(temporary, FileMode.Open, FileAccess.ReadWrite))
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+
+        File.Move(temporary, target, overwrite: true);
+        FlushFolder(System.IO.Path.GetDirectoryName(target)!);
+    }
+
+    /// <summary>Makes the names in a folder durable.</summary>
+    public static void FlushFolder(string folder)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            DirectoryFlush.Flush(folder);
+        }
     }
 
     /// <summary>A folder name for a model: no separators, no dots at the front.</summary>

@@ -4,7 +4,6 @@ using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
 using Slipway.Native.DuckDb;
-using Slipway.Native.Files;
 using Slipway.Storage;
 
 namespace Slipway.Serving.Labels;
@@ -161,7 +160,7 @@ public sealed class LabelLog : IAsyncDisposable
         {
             var folder = Path.Combine(_root, Journal.FolderName(model));
             _journals[model] = journal = Journal.Create(folder, Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N"), new Header(model));
-            DirectoryFlush.Flush(folder);
+            Journal.FlushFolder(folder);
         }
 
         return journal;
@@ -226,13 +225,7 @@ public sealed class LabelLog : IAsyncDisposable
 
             var temporary = Path.ChangeExtension(journal, ".tmp");
             connection.Execute($"COPY labels TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
-            using (var handle = File.OpenHandle(temporary, FileMode.Open, FileAccess.ReadWrite))
-            {
-                RandomAccess.FlushToDisk(handle);
-            }
-
-            File.Move(temporary, segment, overwrite: true);
-            DirectoryFlush.Flush(Path.GetDirectoryName(segment)!);
+            Journal.Publish(temporary, segment);
         }
 
         File.Delete(journal);

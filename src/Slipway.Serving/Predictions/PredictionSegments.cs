@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Slipway.Native.DuckDb;
-using Slipway.Native.Files;
 
 namespace Slipway.Serving.Predictions;
 
@@ -88,14 +87,8 @@ internal sealed class PredictionSegments(string root)
         }
 
         var temporary = Path.Combine(folder, id + ".tmp");
-        connection.Execute($"COPY (SELECT * FROM predictions ORDER BY event_ms) TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
-        using (var handle = File.OpenHandle(temporary, FileMode.Open, FileAccess.ReadWrite))
-        {
-            RandomAccess.FlushToDisk(handle);
-        }
-
-        File.Move(temporary, Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{min}_{max}_{id}{ParquetExtension}")), overwrite: true);
-        DirectoryFlush.Flush(folder);
+        connection.Execute($"COPY predictions TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
+        Journal.Publish(temporary, Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{min}_{max}_{id}{ParquetExtension}")));
         return (header.Model, max);
     }
 
