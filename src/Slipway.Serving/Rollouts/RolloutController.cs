@@ -85,7 +85,10 @@ internal sealed class RolloutController(
 
             var began = Stopwatch.GetTimestamp();
             router.ClearCandidate(row.Model, "rolled_back", reason);
-            var ended = await store.AbortAsync(row, reason, Stopwatch.GetElapsedTime(began).TotalMilliseconds, by, cancellationToken);
+            // Should the row not be written, the next look must end the rollout too, and not bring the candidate back.
+            var restored = new Restored(Stop($"Aborted by {by.Name}: {reason}"), RolloutEvidence.None, Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+            live.Pending = restored;
+            var ended = await store.AbortAsync(row, reason, restored.RestoreMs, by, cancellationToken);
             await WithdrawPromotionAsync(row, reason, by, cancellationToken);
             _live.TryRemove(id, out _);
             return ended;

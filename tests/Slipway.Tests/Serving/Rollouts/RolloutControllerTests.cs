@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Dapper;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
@@ -123,6 +124,26 @@ public sealed class RolloutControllerTests
         }
 
         Assert.Contains("[error_rate]", host.Store.Get(rollout.Id).EndReason, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task When_the_record_cannot_be_written_the_routes_stay_back_and_the_record_follows_later()
+    {
+        await using var host = await RolloutHost.StartAsync(Behaviour.Slow);
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        await ExecuteAsync(host, "ALTER TABLE rollout_decisions RENAME TO rollout_decisions_away");
+        while (host.Router.Find(RolloutHost.Model)!.Candidate is not null)
+        {
+            await host.SendAndLookAsync(rollout.Id, 1000);
+        }
+
+        Assert.Equal(RolloutStatus.Running, (await LookAsync(host, rollout.Id)).Status);
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Candidate);
+
+        await ExecuteAsync(host, "ALTER TABLE rollout_decisions_away RENAME TO rollout_decisions");
+        Assert.Equal(RolloutStatus.RolledBack, (await LookAsync(host, rollout.Id)).Status);
+        Assert.StartsWith("[latency]", host.Store.Get(rollout.Id).EndReason, StringComparison.Ordinal);
     }
 
     [Fact, Trait("capability", "SRV-16")]
@@ -255,6 +276,9 @@ public sealed class RolloutControllerTests
     private static async Task<string> RefusalAsync(RolloutHost host, string? version = null, string reason = "because", string? spec = null, string model = RolloutHost.Model) =>
         (await Assert.ThrowsAsync<SlipwayException>(() =>
             host.Controller.StartAsync(new StartRolloutRequest(model, version ?? host.Candidate, reason, spec), RegistryHost.Ada, default))).Message;
+
+    private static Task ExecuteAsync(RolloutHost host, string sql) =>
+        host.Service<Database>().WriteAsync(transaction => { transaction.Connection.Execute(sql); }, default);
 
     private static async Task<RolloutRow> LookAsync(RolloutHost host, string id)
     {
