@@ -12,6 +12,7 @@ using Slipway.Serving;
 using Slipway.Storage;
 using Slipway.Tracking;
 using Slipway.Web.Http;
+using Slipway.Web.Pages;
 
 namespace Slipway.Web;
 
@@ -61,6 +62,7 @@ public static class SlipwayServer
         services.AddSlipwayRegistry();
         services.AddSlipwayServing();
         services.AddSlipwayPipelines();
+        services.AddSlipwayPages();
         configure?.Invoke(services);
 
         var app = builder.Build();
@@ -83,6 +85,7 @@ public static class SlipwayServer
         app.MapSlipwayRegistry();
         app.MapSlipwayServing();
         app.MapSlipwayPipelines();
+        app.MapSlipwayPages();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));
         return app;

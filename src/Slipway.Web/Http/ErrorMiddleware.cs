@@ -3,6 +3,7 @@ using System.Text.Json;
 using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
+using Slipway.Web.Pages;
 
 namespace Slipway.Web.Http;
 
@@ -44,6 +45,12 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
     /// <summary>Answers with a failure in the endpoint's shape; null code means a fault of ours.</summary>
     internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message)
     {
+        if (PageRoute.IsPage(context))
+        {
+            context.Response.Clear();
+            return PageRoute.WriteErrorAsync(context, Status(code), Title(code), message);
+        }
+
         var envelope = context.GetEndpoint()?.Metadata.GetMetadata<ErrorShape>()?.Envelope ?? EnvelopeOfPath(context.Request.Path);
         var status = code is { } coded && envelope is ErrorEnvelope.Mlflow ? MlflowErrorCodes.Of(coded).Status : Status(code);
         var response = context.Response;

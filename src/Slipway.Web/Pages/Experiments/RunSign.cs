@@ -1,0 +1,16 @@
+using Slipway.Contracts.Tracking;
+using Slipway.Web.Pages.Shared;
+
+namespace Slipway.Web.Pages.Experiments;
+
+/// <summary>How a run stands.</summary>
+public static class RunSign
+{
+    public static Sign Of(RunRecord run) => run.Status switch
+    {
+        RunStatus.Finished => Sign.Ok,
+        RunStatus.Failed => Sign.Bad,
+        RunStatus.Killed => Sign.Warn,
+        _ => Sign.Unknown,
+    };
+}

@@ -1,0 +1,140 @@
+using Slipway.Contracts.Registry;
+using Slipway.Contracts.Tracking;
+using Slipway.Datasets;
+using Slipway.Registry;
+using Slipway.Storage.Audit;
+using Slipway.Tracking;
+using Slipway.Web.Pages.Shared;
+
+namespace Slipway.Web.Pages.Home;
+
+/// <summary>One station of a model's life.</summary>
+/// <param name="Name">Which.</param>
+/// <param name="Sign">How it stands.</param>
+/// <param name="What">The thing there now.</param>
+/// <param name="Detail">A few words on it.</param>
+/// <param name="Href">Its page; null when there is none.</param>
+/// <param name="At">Since when; null when it has no age.</param>
+public sealed record Station(string Name, Sign Sign, string What, string Detail, string? Href = null, DateTimeOffset? At = null);
+
+/// <summary>A model's life as a line of seven stations.</summary>
+/// <param name="Model">Model.</param>
+/// <param name="Version">The version shown: the one in production, else the newest.</param>
+/// <param name="Stations">data, features, experiment, version, approval, deployment, monitor.</param>
+public sealed record Lifecycle(ModelSummary Model, ModelVersionRecord Version, IReadOnlyList<Station> Stations);
+
+/// <summary>Something that waits for a person.</summary>
+/// <param name="Sign">How urgent.</param>
+/// <param name="Text">What.</param>
+/// <param name="Href">Where.</param>
+/// <param name="At">Since when.</param>
+public sealed record Notice(Sign Sign, string Text, string Href, DateTimeOffset At);
+
+/// <summary>Everything Home shows.</summary>
+/// <param name="Answer">One line.</param>
+/// <param name="Sign">How things stand.</param>
+/// <param name="Notices">What waits, newest first.</param>
+/// <param name="Models">One row each.</param>
+/// <param name="Counts">Name and number.</param>
+/// <param name="Recent">The newest audit events.</param>
+public sealed record HomeView(
+    string Answer, Sign Sign, IReadOnlyList<Notice> Notices, IReadOnlyList<Lifecycle> Models, IReadOnlyList<(string Name, string Value, string Href)> Counts,
+    IReadOnlyList<AuditEvent> Recent);
+
+/// <summary>Reads each model's life from the areas' own stores.</summary>
+public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetStore datasets, AuditTrail audit)
+{
+    /// <summary>The state of everything now.</summary>
+    public HomeView Look()
+    {
+        var models = registry.ListModels();
+        var rows = models.Select(Row).ToList();
+        var promotions = registry.ListPromotions();
+        List<Notice> notices =
+        [
+            .. promotions.Where(promotion => promotion.Status is PromotionStatus.Pending)
+                .Select(promotion => new Notice(Sign.Warn,
+                    $"{promotion.Model} {promotion.Version} waits for approval to go to {promotion.To} (asked by {promotion.RequestedBy}: {promotion.Reason})",
+                    Links.Version(promotion.Model, promotion.Version), promotion.RequestedAt)),
+        ];
+        var (answer, sign) = Answer(rows, notices);
+        return new HomeView(answer, sign, [.. notices.OrderByDescending(notice => notice.At)], rows,
+        [
+            ("models", Format.Count(models.Count), "/models"),
+            ("versions", Format.Count(models.Sum(model => model.Versions)), "/models"),
+            ("datasets", Format.Count(datasets.ListDefinitions().Count), "/data"),
+            ("experiments", Format.Count(runs.ListExperiments().Count), "/experiments"),
+            ("audit events", Format.Count(audit.Count()), "/governance/audit"),
+        ], audit.List(limit: 8));
+    }
+
+    private static (string Answer, Sign Sign) Answer(List<Lifecycle> rows, List<Notice> notices)
+    {
+        var waiting = notices.Count == 0 ? "nothing waits for you" : notices.Count == 1 ? "one thing waits for you" : $"{notices.Count} things wait for you";
+        var worst = notices.Any(notice => notice.Sign is Sign.Bad) ? Sign.Bad : notices.Count > 0 ? Sign.Warn : Sign.Ok;
+        return rows.Where(row => row.Version.Stage is Stage.Production).ToList() switch
+        {
+            [] when rows.Count == 0 => ("No model is registered yet.", Sign.Unknown),
+            [] => ($"No version is in production yet; {waiting}.", worst is Sign.Ok ? Sign.Unknown : worst),
+            [var only] => ($"{only.Model.Name} {only.Version.Version} is in production; {waiting}.", worst),
+            var several => ($"{several.Count} models are in production; {waiting}.", worst),
+        };
+    }
+
+    private Lifecycle Row(ModelSummary model)
+    {
+        var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion);
+        return new Lifecycle(model, version,
+            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version), Monitor()]);
+    }
+
+    private Station Data(ModelVersionRecord version)
+    {
+        if (version.Datasets.Count == 0)
+        {
+            return new Station("data", Sign.Warn, "none recorded", "The version names no dataset.");
+        }
+
+        var used = version.Datasets[0];
+        var record = datasets.Find(used.Name, used.Version);
+        var validation = datasets.FindValidation(used.Name, used.Version);
+        var (sign, detail) = validation switch
+        {
+            null => (Sign.Unknown, "not validated"),
+            { Passed: true } => (Sign.Ok, $"{Format.Plural(validation.Checks.Count, "check")}, {validation.Checks.Count(check => !check.Passed)} breached"),
+            _ => (Sign.Bad, "validation failed"),
+        };
+        return new Station("data", sign, $"{used.Name}@{used.Version}", record is null ? detail : $"{Format.Count(record.Rows)} rows, {detail}",
+            record is null ? null : Links.Dataset(used.Name, used.Version), record is null ? null : DateTimeOffset.FromUnixTimeMilliseconds(record.CreatedAtMs));
+    }
+
+    private static Station Features(ModelVersionRecord version) => new("features", version.FeatureSchema.Features.Count > 0 ? Sign.Ok : Sign.Unknown,
+        $"{version.FeatureSchema.Service}@{version.FeatureSchema.ServiceVersion}", Format.Plural(version.FeatureSchema.Features.Count, "feature"), Links.Version(version.Model, version.Version) + "#signature");
+
+    private Station Experiment(ModelVersionRecord version) => runs.Find(version.RunId) is { } run
+        ? new Station("experiment", run.Flags.Count > 0 ? Sign.Warn : run.Status is RunStatus.Finished ? Sign.Ok : run.Status is RunStatus.Failed or RunStatus.Killed ? Sign.Bad : Sign.Unknown,
+            run.Name, run.Metric("auc") is { } auc ? $"AUC {Format.Number(auc)}" : run.Status.ToString().ToLowerInvariant(), Links.Run(run.RunId), DateTimeOffset.FromUnixTimeMilliseconds(run.EndTimeMs ?? run.StartTimeMs))
+        : new Station("experiment", Sign.Unknown, Format.Short(version.RunId), "The run is not kept here.");
+
+    private static Station Version(ModelVersionRecord version) => new("version", version.MissingLineage.Count == 0 ? Sign.Ok : Sign.Warn,
+        version.Version, version.MissingLineage.Count == 0 ? $"in {version.Stage}" : $"in {version.Stage}; lineage lacks {string.Join(", ", version.MissingLineage)}",
+        Links.Version(version.Model, version.Version), version.CreatedAt);
+
+    private Station Approval(ModelVersionRecord version)
+    {
+        var promotion = registry.ListPromotions(version.Model).FirstOrDefault(known => known.Version == version.Version && known.Status is not PromotionStatus.Withdrawn);
+        var by = promotion?.Decisions.LastOrDefault(decision => decision.Approved)?.By;
+        return promotion switch
+        {
+            null => new Station("approval", Sign.Unknown, "not asked for", "no promotion yet", Links.Version(version.Model, version.Version) + "#gate"),
+            { Status: PromotionStatus.Pending } => new Station("approval", Sign.Warn, $"to {promotion.To}", "waits for an approver", Links.Version(version.Model, version.Version) + "#approvals", promotion.RequestedAt),
+            { Status: PromotionStatus.Rejected } => new Station("approval", Sign.Bad, $"to {promotion.To}", $"rejected by {promotion.ClosedBy}", Links.Version(version.Model, version.Version) + "#approvals", promotion.ClosedAt),
+            _ => new Station("approval", Sign.Ok, $"to {promotion.To}", by is null ? "the policy asks for none" : $"approved by {by}", Links.Version(version.Model, version.Version) + "#approvals",
+                promotion.Decisions.Select(decision => (DateTimeOffset?)decision.At).LastOrDefault() ?? promotion.RequestedAt),
+        };
+    }
+
+    private static Station Deployment(ModelVersionRecord version) => new("deployment", Sign.Unknown, version.Stage is Stage.Production ? "in production" : "not deployed", "", Links.Deployment(version.Model));
+
+    private static Station Monitor() => new("monitor", Sign.Unknown, "none", "no monitor watches it", "/monitors");
+}

@@ -1,0 +1,66 @@
+using Microsoft.AspNetCore.Http.HttpResults;
+using Slipway.Contracts;
+using Slipway.Contracts.Registry;
+using Slipway.Registry;
+using Slipway.Web.Pages.Data;
+using Slipway.Web.Pages.Experiments;
+using Slipway.Web.Pages.Home;
+using Slipway.Web.Pages.Models;
+
+namespace Slipway.Web.Pages;
+
+/// <summary>Maps the pages: each reads the areas' stores and is rendered whole on the server.</summary>
+public static class PagesEndpoints
+{
+    public static void MapSlipwayPages(this IEndpointRouteBuilder app)
+    {
+        app.MapGet("/assets/{digest}/{name}", (HttpContext context, Assets assets, string digest, string name) => assets.Serve(context, digest, name))
+            .WithMetadata(new RequiredAccess(Permission.None)).ExcludeFromDescription();
+
+        var pages = app.MapGroup("").WithMetadata(new RequiredAccess(Permission.Read), PageRoute.Instance).ExcludeFromDescription();
+        pages.AddEndpointFilter((invocation, next) =>
+        {
+            PageRoute.SetHeaders(invocation.HttpContext.Response);
+            return next(invocation);
+        });
+
+        pages.MapGet("/", () => PageRoute.Of<HomePage>());
+        pages.MapGet("/home/live", () => PageRoute.Of<HomeFragment>());
+        pages.MapGet("/search", (string? q) => PageRoute.Of<Search.SearchPage>(new { Text = q?.Trim() ?? "" }));
+
+        pages.MapGet("/experiments", (string? experiment, string? filter, string? order, string? columns, string? page) =>
+            PageRoute.Of<ExperimentsPage>(new { Experiment = experiment, Filter = filter, Order = order, Columns = columns, PageToken = page }));
+        pages.MapGet("/experiments/compare", (string[]? run) => PageRoute.Of<ComparePage>(new { RunIds = (IReadOnlyList<string>)(run ?? []) }));
+        pages.MapGet("/runs/{id}", (string id) => PageRoute.Of<RunPage>(new { RunId = id }));
+
+        pages.MapGet("/models", () => PageRoute.Of<ModelsPage>());
+        pages.MapGet("/models/{model}", (string model) => PageRoute.Of<ModelsPage>(new { Model = model }));
+        pages.MapGet("/models/{model}/versions/{version}", Version);
+
+        pages.MapGet("/data", () => PageRoute.Of<DataPage>());
+        pages.MapGet("/data/{name}", (string name) => PageRoute.Of<DatasetPage>(new { Name = name }));
+        pages.MapGet("/data/{name}/versions/{version:int}", (string name, int version) => PageRoute.Of<DatasetPage>(new { Name = name, Version = (int?)version }));
+    }
+
+    private static async Task<RazorComponentResult> Version(string model, string version, ModelRegistry registry, CancellationToken ct)
+    {
+        var record = registry.Get(model, version);
+        var target = record.Stage switch { Stage.Development => Stage.Staging, Stage.Staging => Stage.Production, _ => (Stage?)null };
+        var gate = target is { } to ? await registry.CheckAsync(model, record.Version, to, ct) : null;
+        var (report, fault) = await ReadReportAsync(record, registry, ct);
+        return PageRoute.Of<VersionPage>(new { Version = record, Report = report, ReportFault = fault, Gate = gate });
+    }
+
+    // A damaged report is a fact about the version, which the rest of its page must still show.
+    private static async Task<(EvaluationReport? Report, string? Fault)> ReadReportAsync(ModelVersionRecord version, ModelRegistry registry, CancellationToken ct)
+    {
+        try
+        {
+            return (await registry.ReadReportAsync(version, ct), null);
+        }
+        catch (SlipwayException e)
+        {
+            return (null, e.Message);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+using Slipway.Web.Pages.Home;
+
+namespace Slipway.Web.Pages;
+
+/// <summary>Registers what the pages need beside the areas' stores.</summary>
+public static class PagesServices
+{
+    public static IServiceCollection AddSlipwayPages(this IServiceCollection services)
+    {
+        services.AddRazorComponents();
+        services.AddHttpContextAccessor();
+        services.AddSingleton<Assets>();
+        services.AddSingleton<Lifecycles>();
+        return services;
+    }
+}
