@@ -5,6 +5,12 @@ using Slipway.Cli.Demo;
 using Slipway.Client;
 using Slipway.Contracts;
 
+if (Console.IsOutputRedirected)
+{
+    // A log has no edge; folding tables at 80 columns would only make them hard to read there.
+    Spectre.Console.AnsiConsole.Profile.Width = 180;
+}
+
 var root = new RootCommand("Slipway carries a model through its whole life: data, features, training, registry, serving, monitoring, retraining.");
 var connection = new ConnectionOptions();
 connection.AddTo(root);

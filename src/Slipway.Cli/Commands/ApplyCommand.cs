@@ -19,12 +19,21 @@ internal static class ApplyCommand
             var path = args.GetRequiredValue(folder);
             var files = Read(path);
             var response = await client.PostAsync<ApplyResponse>("definitions", new ApplyRequest(files, args.GetValue(dryRun)), ct);
+            IReadOnlyList<UploadedDataset> uploaded = [];
             if (!args.GetValue(dryRun))
             {
-                await DatasetUpload.SendAsync(client, Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!, response, files, ConnectionOptions.ProgressConsole, ct);
+                uploaded = await DatasetUpload.SendAsync(client, Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!, response, files, ConnectionOptions.ProgressConsole, ct);
             }
 
-            return connection.Print(args, response, console => Draw(console, response));
+            _ = connection.Print(args, response, console =>
+            {
+                Draw(console, response);
+                foreach (var dataset in uploaded)
+                {
+                    console.WriteLine(DatasetUpload.Describe(dataset));
+                }
+            });
+            return uploaded.All(dataset => dataset.Validation.Passed) ? ExitCode.Ok : ExitCode.FailedCheck;
         });
         return command;
     }

@@ -38,8 +38,9 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         var files = ApplyCommand.Read(examples);
         var applied = await engineer.PostAsync<ApplyResponse>("definitions", new ApplyRequest(files), ct);
         var datasets = await DatasetUpload.SendAsync(engineer, examples, applied, files, _console, ct);
-        var dataset = datasets.Single();
-        Say($"{applied.Results.Count} definitions in force; dataset {dataset.Name}@{dataset.Version}: {dataset.Rows:N0} rows, sha256 {dataset.Sha256[..12]}…");
+        var dataset = datasets.Single().Version;
+        Say($"{applied.Results.Count} definitions in force");
+        Say(DatasetUpload.Describe(datasets.Single()));
 
         Step("First version", "validate, features, train, evaluate, register");
         var versions = await VersionsAsync(engineer, ct);
