@@ -20,7 +20,7 @@ internal sealed class MonitorRunner(
     WindowWriter writer, ActionStarter actions, DriftGauges gauges)
 {
     private const int WindowsPerTransaction = 24;
-    private static readonly TimeSpan LeaseTime = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(30);
 
     private readonly ConcurrentDictionary<string, Held> _held = new(StringComparer.Ordinal);
 
@@ -38,17 +38,33 @@ internal sealed class MonitorRunner(
         await held.Gate.WaitAsync(cancellationToken);
         try
         {
-            if (await leases.TryAcquireAsync($"monitor:{name}", LeaseTime, cancellationToken) is not { } lease)
-            {
-                return null;
-            }
-
             if (held.DefinitionVersion != definition.Version)
             {
                 held.Use(definition, predictions, duckDb, baselines);
             }
 
-            return await RunAsync(held, definition.Version, withLabels, lease, cancellationToken);
+            // Most looks find nothing to do; they write nothing, not even a lease.
+            var watermark = predictions.Watermark(held.Monitor!.Model);
+            var report = new MonitorRunReport(name, watermark, 0, 0, 0, 0, 0);
+            var state = database.Read(connection => MonitorState.Load(connection, name));
+            if (watermark is not { } newest || (!withLabels && Floor(newest.ToUnixTimeMilliseconds(), held.Monitor.CadenceMs) <= state.DriftEndMs))
+            {
+                return report;
+            }
+
+            if (await leases.TryAcquireAsync($"monitor:{name}", LeaseTime, cancellationToken) is not { } lease)
+            {
+                return null;
+            }
+
+            try
+            {
+                return await RunAsync(held, definition.Version, newest, report, lease, cancellationToken);
+            }
+            finally
+            {
+                await leases.ReleaseAsync(lease, CancellationToken.None);
+            }
         }
         finally
         {
@@ -56,24 +72,18 @@ internal sealed class MonitorRunner(
         }
     }
 
-    private async Task<MonitorRunReport> RunAsync(Held held, long definitionVersion, bool withLabels, Lease lease, CancellationToken cancellationToken)
+    private async Task<MonitorRunReport> RunAsync(
+        Held held, long definitionVersion, DateTimeOffset watermark, MonitorRunReport report, Lease lease, CancellationToken cancellationToken)
     {
         var monitor = held.Monitor!;
-        var watermark = predictions.Watermark(monitor.Model);
-        var report = new MonitorRunReport(monitor.Name, watermark, 0, 0, 0, 0, 0);
-        if (watermark is not { } newest)
-        {
-            return report;
-        }
-
         var state = database.Read(connection => MonitorState.Load(connection, monitor.Name));
-        var closedUntil = Floor(newest.ToUnixTimeMilliseconds(), monitor.CadenceMs);
+        var closedUntil = Floor(watermark.ToUnixTimeMilliseconds(), monitor.CadenceMs);
         if (closedUntil > state.DriftEndMs)
         {
             report = await RunDriftAsync(held, definitionVersion, state, closedUntil, report, lease, cancellationToken);
         }
 
-        if (monitor.Performance is { } performance && (withLabels || report.WindowsEvaluated > 0))
+        if (monitor.Performance is { } performance)
         {
             report = await RunPerformanceAsync(monitor, performance, report, lease, cancellationToken);
         }
@@ -122,6 +132,7 @@ internal sealed class MonitorRunner(
             await predictions.FlushAsync(cancellationToken);
         }
 
+        await leases.TryAcquireAsync(lease.Name, LeaseTime, cancellationToken);
         var joined = new LabelledBuckets(monitor, performance, predictions, labels, duckDb);
         var results = await Task.Run(() => Evaluate(monitor, performance, joined, unseen, state, cancellationToken), cancellationToken);
         var outcome = await writer.WritePerformanceAsync(monitor, results, state.DriftEndMs, [.. unseen.Select(path => Path.GetFileName(path))], lease, cancellationToken);
