@@ -6,6 +6,7 @@ using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
 using Slipway.Identity;
+using Slipway.Monitoring;
 using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Serving;
@@ -62,6 +63,7 @@ public static class SlipwayServer
         services.AddSlipwayRegistry();
         services.AddSlipwayServing();
         services.AddSlipwayPipelines();
+        services.AddSlipwayMonitoring();
         services.AddSlipwayPages();
         configure?.Invoke(services);
 
@@ -85,6 +87,7 @@ public static class SlipwayServer
         app.MapSlipwayRegistry();
         app.MapSlipwayServing();
         app.MapSlipwayPipelines();
+        app.MapSlipwayMonitoring();
         app.MapSlipwayPages();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));

@@ -1,5 +1,6 @@
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Slipway.Contracts.Monitoring;
@@ -42,6 +43,7 @@ internal sealed class MonitorHost : IAsyncDisposable
         services.AddSingleton<PredictionLog>();
         services.AddSingleton<LabelLog>();
         services.AddSlipwayPipelines();
+        services.RemoveAll<StageKind>();
         services.AddSingleton<StageKind>(new FakeKind("fake", [], ["artifact"]));
         services.AddSingleton(new BaselineSource((_, version) => Baselines.GetValueOrDefault(version)));
         services.AddSlipwayMonitoring();
