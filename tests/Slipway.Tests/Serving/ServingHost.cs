@@ -1,13 +1,15 @@
 using System.Text.Json;
-using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
+using Slipway.Contracts;
+using Slipway.Datasets;
+using Slipway.FeatureStore;
 using Slipway.Identity;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
 using Slipway.Serving;
-using Slipway.Storage;
 using Slipway.Storage.Blobs;
+using Slipway.Storage;
 using Slipway.Tests.Hosting;
 using Slipway.Tests.Registry;
 
@@ -33,7 +35,7 @@ internal sealed class ServingHost : IAsyncDisposable
     public static async Task<ServingHost> StartAsync(Action<ServingOptions>? options = null)
     {
         var area = await AreaHost.StartAsync(
-            services => services.AddSlipwayIdentity().AddSlipwayRegistry().AddSlipwayServing(options),
+            services => services.AddSlipwayIdentity().AddSlipwayDatasets().AddSlipwayFeatureStore().AddSlipwayRegistry().AddSlipwayServing(options),
             app => app.MapSlipwayServing());
         var users = area.Service<UserStore>();
         await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
@@ -55,7 +57,9 @@ internal sealed class ServingHost : IAsyncDisposable
     public Task<ModelVersionRecord> RegisterAsync(double intercept = 0) =>
         RegisterAsync(OnnxConverters.LogisticRegression(ServingFixtures.TwoFeatures, [0, 0], [1, 1], [0.001, 0], intercept));
 
-    public async Task<ModelVersionRecord> RegisterAsync(byte[] onnx)
+    public Task<ModelVersionRecord> RegisterAsync(byte[] onnx) => RegisterAsync(onnx, "none", ServingFixtures.TwoFeatures);
+
+    public async Task<ModelVersionRecord> RegisterAsync(byte[] onnx, string service, IReadOnlyList<string> features)
     {
         var model = await Blobs.PutAsync(onnx, default);
         var baseline = ServingFixtures.Baseline(("flight:distance", [500, 1000], [10, 20, 30]), ("calendar:hour", [6, 12, 18], [1, 2, 3, 4]));
@@ -63,7 +67,7 @@ internal sealed class ServingHost : IAsyncDisposable
             new RegisterVersion(
                 Model, "minor", $"run-{Interlocked.Increment(ref _runs)}", [new ArtifactFile("model.onnx", model.Sha256, model.SizeBytes)],
                 new ModelSignature([new SignatureField("features", "FP32", [-1, 2])], [new SignatureField("probability", "FP32", [-1, 1])]),
-                new FeatureSchema("none", 1, [.. ServingFixtures.TwoFeatures.Select(name => new FeatureField(name, "DOUBLE"))], ["calendar@1"]),
+                new FeatureSchema(service, 1, [.. features.Select(name => new FeatureField(name, "DOUBLE"))], ["calendar@1"]),
                 await PutAsync(baseline), await PutAsync("environment"), await PutAsync(RegistryHost.Report()), new string('a', 64),
                 [new DatasetRef("flights", 1, new string('d', 64))])
             {

@@ -1,0 +1,187 @@
+using System.Text.Json;
+using Slipway.Contracts;
+using Slipway.Contracts.Serving;
+using Slipway.Datasets;
+using Slipway.FeatureStore;
+using Slipway.Native.DuckDb;
+using Slipway.Native.Onnx;
+using Slipway.Serving.Predictions;
+using Slipway.Storage.Definitions;
+using Slipway.Tests.Datasets;
+using Slipway.Tests.Registry;
+
+namespace Slipway.Tests.Serving;
+
+/// <summary>Requests that bring entity keys: the online store and the on-demand expressions complete them.</summary>
+public sealed class EntityKeyTests : IAsyncLifetime
+{
+    private const string Flights =
+        """
+        kind: dataset
+        name: departures
+        timestamp: departed_at
+        source: { type: file, owner: transport team, update_frequency: daily, pii: false }
+        columns:
+          - { name: departed_at, type: timestamp }
+          - { name: airport, type: string }
+          - { name: late, type: float64 }
+        """;
+
+    private const string AirportView =
+        """
+        kind: feature_view
+        name: airport_lateness
+        entity: airport
+        keys: [airport]
+        source: departures
+        sql: SELECT airport, departed_at AS event_timestamp, late AS late_rate FROM source
+        features:
+          - { name: late_rate, type: float64 }
+        """;
+
+    private const string FlightView =
+        """
+        kind: feature_view
+        name: flight
+        entity: flight
+        on_demand: true
+        inputs: [ { name: scheduled, type: timestamp }, { name: distance, type: float32 } ]
+        features:
+          - { name: hour, type: int64, expression: extract(hour FROM scheduled) }
+          - { name: distance, type: float32, expression: distance }
+        """;
+
+    private const string Service =
+        """
+        kind: feature_service
+        name: lateness
+        event_time: scheduled
+        inputs:
+          - { name: origin, type: string }
+          - { name: scheduled, type: timestamp }
+          - { name: distance, type: float32 }
+        keys:
+          airport: { airport: origin }
+        features: [ airport:late_rate, flight:hour, flight:distance ]
+        """;
+
+    private static readonly string[] Features = ["airport:late_rate", "flight:hour", "flight:distance"];
+    private static readonly DateTimeOffset Departure = new(2001, 5, 1, 17, 30, 0, TimeSpan.Zero);
+
+    private ServingHost _host = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _host = await ServingHost.StartAsync();
+        foreach (var yaml in new[] { Flights, AirportView, FlightView, Service })
+        {
+            var kind = yaml.Split('\n')[0]["kind: ".Length..];
+            await _host.Area.Service<IEnumerable<IDefinitionKind>>().Single(candidate => candidate.Kind == kind).ApplyAsync(yaml, RegistryHost.Ada, default);
+        }
+
+        await _host.Area.Service<DatasetStore>().AddVersionAsync(
+            "departures",
+            new MemoryStream(ParquetFiles.From("SELECT * FROM (VALUES (TIMESTAMP '2001-04-30 00:00:00', 'ORD', 0.25::DOUBLE), (TIMESTAMP '2001-04-30 00:00:00', 'LAX', 0.75)) t(departed_at, airport, late)")),
+            RegistryHost.Ada, default);
+        await _host.Area.Service<OnlineStore>().MaterializeAsync("airport_lateness", Departure, RegistryHost.Ada, default);
+
+        // Probability = sigmoid(4 × late rate + hour / 10 + distance / 1000).
+        var model = OnnxConverters.LogisticRegression(Features, [0, 0, 0], [1, 1, 1], [4, 0.1, 0.001], 0);
+        await _host.PutInProductionAsync((await _host.RegisterAsync(model, "lateness", Features)).Version);
+    }
+
+    public ValueTask DisposeAsync() => _host.DisposeAsync();
+
+    private static object Request(params (string Origin, object Scheduled, float Distance)[] flights) => new
+    {
+        inputs = new object[]
+        {
+            new { name = "origin", shape = new[] { flights.Length }, datatype = "BYTES", data = flights.Select(flight => flight.Origin) },
+            new { name = "scheduled", shape = new[] { flights.Length, 1 }, datatype = flights[0].Scheduled is string ? "BYTES" : "INT64", data = flights.Select(flight => flight.Scheduled) },
+            new { name = "distance", shape = new[] { flights.Length }, datatype = "FP32", data = flights.Select(flight => flight.Distance) },
+        },
+    };
+
+    private static double Expected(double lateRate, double hour, double distance) => 1 / (1 + Math.Exp(-((4 * lateRate) + (hour / 10) + (distance / 1000))));
+
+    [Fact, Trait("capability", "SRV-01"), Trait("capability", "FEA-02")]
+    public async Task Entity_keys_are_completed_by_the_online_store_and_equal_the_same_features_sent_raw()
+    {
+        var (status, answer) = await _host.InferAsync(Request(("ORD", Departure.ToUnixTimeMilliseconds(), 733), ("LAX", Departure.ToUnixTimeMilliseconds(), 1000)));
+
+        Assert.Equal(200, status);
+        var data = answer.GetProperty("outputs")[0].GetProperty("data");
+        Assert.Equal(Expected(0.25, 17, 733), data[0].GetDouble(), precision: 5);
+        Assert.Equal(Expected(0.75, 17, 1000), data[1].GetDouble(), precision: 5);
+        var raw = await _host.InferAsync("""{"inputs":[{"name":"features","shape":[1,3],"datatype":"FP32","data":[0.25,17,733]}]}""");
+        Assert.Equal(data[0].GetDouble(), raw.Body.GetProperty("outputs")[0].GetProperty("data")[0].GetDouble());
+    }
+
+    [Fact]
+    public async Task The_log_keeps_event_time_entity_key_and_the_completed_features()
+    {
+        Assert.Equal(200, (await _host.InferAsync(Request(("ORD", "2001-05-01T17:30:00Z", 733)))).Status);
+
+        var log = _host.Area.Service<PredictionLog>();
+        await log.FlushAsync(default);
+
+        Assert.Equal(Departure, log.Watermark(ServingHost.Model));
+        using var database = DuckDbDatabase.OpenInMemory();
+        using var connection = database.Connect();
+        var row = connection.QueryRows(
+            $"SELECT event_ms, entity_key, \"airport:late_rate\", \"flight:hour\", \"flight:distance\" FROM read_parquet('{log.Segments(ServingHost.Model, Departure, Departure.AddHours(1)).Single()}')").Single();
+        Assert.Equal([Departure.ToUnixTimeMilliseconds(), "ORD", 0.25, 17.0, 733.0], row);
+    }
+
+    [Fact, Trait("capability", "SRV-16")]
+    public async Task The_services_key_inputs_keep_a_caller_on_one_version()
+    {
+        var model = OnnxConverters.LogisticRegression(Features, [0, 0, 0], [1, 1, 1], [4, 0.1, 0.001], 1);
+        var second = (await _host.RegisterAsync(model, "lateness", Features)).Version;
+        _host.Router.SetCandidate(ServingHost.Model, second, 0.5, shadow: false, "rollout-1");
+        var seen = new HashSet<string?>();
+        for (var airport = 0; airport < 30; airport++)
+        {
+            var versions = new HashSet<string?>();
+            for (var hour = 0; hour < 3; hour++)
+            {
+                versions.Add((await _host.InferAsync(Request(($"A{airport}", Departure.AddHours(hour).ToUnixTimeMilliseconds(), 700)))).Body.GetProperty("model_version").GetString());
+            }
+
+            seen.Add(Assert.Single(versions));
+        }
+
+        Assert.Equal(2, seen.Count);
+    }
+
+    [Theory, Trait("capability", "REG-11")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"distance","shape":[1],"datatype":"FP32","data":[733]}]}""", "Input 'scheduled' is missing")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"INT64","data":[7]}]}""", "'origin' has datatype INT64; send BYTES.")]
+    [InlineData("""{"inputs":[{"name":"scheduled","shape":[1],"datatype":"FP32","data":[7]}]}""", "'scheduled' has datatype FP32; send INT64 or BYTES.")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":[7]}]}""", "'origin'.data[0] is 7; send text.")]
+    [InlineData("""{"inputs":[{"name":"scheduled","shape":[1],"datatype":"INT64","data":[7.5]}]}""", "'scheduled'.data[0] is 7.5; send a whole number that fits INT64.")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"flight:hour","shape":[1],"datatype":"FP32","data":[7]}]}""", "'flight:hour' does not go with the inputs before it")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"scheduled","shape":[1],"datatype":"BYTES","data":["noon"]},{"name":"distance","shape":[1],"datatype":"FP32","data":[733]}]}""", "'scheduled'.data[0] is 'noon'; send an ISO 8601 time")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"scheduled","shape":[1],"datatype":"INT64","data":[9223372036854775807]},{"name":"distance","shape":[1],"datatype":"FP32","data":[733]}]}""", "'scheduled'")]
+    public async Task A_wrong_request_input_is_400_with_the_field_and_the_fix(string body, string expected)
+    {
+        var (status, answer) = await _host.InferAsync(body);
+
+        Assert.Equal(400, status);
+        Assert.Contains(expected, answer.GetProperty("error").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "SRV-04")]
+    public async Task The_contract_names_the_inputs_and_its_example_is_answered()
+    {
+        var (_, body) = await _host.Area.GetAsync($"/api/slipway/v1/models/{ServingHost.Model}/versions/1.0.0/contract");
+        var contract = body.Deserialize<InferenceContract>(JsonDefaults.Options)!;
+
+        Assert.Equal(
+            [("origin", "BYTES", true, false), ("scheduled", "INT64", false, true), ("distance", "FP32", false, false)],
+            contract.RequestInputs.Select(input => (input.Name, input.Datatypes[0], input.EntityKey, input.EventTime)));
+        var (status, answer) = await _host.InferAsync(contract.ExampleRequest.ToJsonString(), contract.Path);
+        Assert.Equal(200, status);
+        Assert.Equal(Expected(0.25, 8, 500), answer.GetProperty("outputs")[0].GetProperty("data")[0].GetDouble(), tolerance: 0.2);
+    }
+}
