@@ -18,6 +18,7 @@ public static class PipelinesServices
         services.AddSingleton<IDefinitionKind>(provider => provider.GetRequiredService<PipelineKind>());
         services.AddSingleton<StageKind, IngestStage>();
         services.AddSingleton<StageKind, ValidateStage>();
+        services.AddSingleton<StageKind, FeaturesStage>();
         services.AddSingleton<StageKind, TrainStage>();
         services.AddSingleton<StageKind, EvaluateStage>();
         services.AddSingleton<StageKind, RegisterStage>();

@@ -15,7 +15,7 @@ internal static class RunningCode
     public static string Builds { get; } = string.Join(' ', ((Assembly[])
         [
             typeof(RunningCode).Assembly, typeof(DuckDbDatabase).Assembly, typeof(Statistics.Interval).Assembly, typeof(Datasets.DatasetStore).Assembly,
-            typeof(Registry.ModelRegistry).Assembly, typeof(Contracts.JsonDefaults).Assembly,
+            typeof(FeatureStore.OfflineStore).Assembly, typeof(Registry.ModelRegistry).Assembly, typeof(Contracts.JsonDefaults).Assembly,
         ])
         .Select(assembly => $"{assembly.GetName().Name}={assembly.ManifestModule.ModuleVersionId:N}"));
 

@@ -17,7 +17,7 @@ internal sealed record LabelledMatrix(IReadOnlyList<string> Names, float[] Value
     public int Columns => Names.Count;
 
     /// <summary>Share of positive labels.</summary>
-    public double PositiveRate => (double)Labels.Count(label => label) / Rows;
+    public double PositiveRate { get; } = (double)Labels.AsSpan().Count(true) / Labels.Length;
 
     /// <summary>Reads a Parquet file.</summary>
     /// <param name="duckDb">Any database; the file is read through it.</param>

@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Slipway.Contracts.Pipelines;
 using Slipway.Datasets;
+using Slipway.FeatureStore;
 using Slipway.Identity;
 using Slipway.Pipelines;
 using Slipway.Pipelines.Definitions;
@@ -35,7 +36,7 @@ internal sealed class PipelineHost : IAsyncDisposable
             services.AddSingleton(clock);
         }
 
-        services.AddSlipwayIdentity().AddSlipwayTracking().AddSlipwayDatasets().AddSlipwayRegistry().AddSlipwayPipelines();
+        services.AddSlipwayIdentity().AddSlipwayTracking().AddSlipwayDatasets().AddSlipwayFeatureStore().AddSlipwayRegistry().AddSlipwayPipelines();
         if (kinds is not null)
         {
             services.RemoveAll<StageKind>();
