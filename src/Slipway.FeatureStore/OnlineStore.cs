@@ -21,6 +21,10 @@ public sealed class OnlineStore(KeyValueStore values, OfflineStore offline, Feat
     // In the same space, so that one transaction moves the values and their watermark. No entity has this key.
     private const string WatermarkKey = "\u001E";
 
+    // Rows read ahead at a time: a refresh every hour then asks DuckDB once in many calls.
+    private const int UpcomingMax = 20_000;
+
+    private readonly Dictionary<string, Upcoming> _upcoming = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _materializing = new(1, 1);
 
     /// <summary>
@@ -87,7 +91,9 @@ public sealed class OnlineStore(KeyValueStore values, OfflineStore offline, Feat
     {
         var last = Watermark(view.Id);
         var incremental = last is { } mark && mark.BuildSha256 == build.Sha256 && mark.UpTo <= upTo;
-        var entries = ReadNewest(view.Definition, build, incremental ? last!.Value.UpTo : null, upTo, cancellationToken);
+        var entries = incremental
+            ? TakeUpcoming(view, build, Nanoseconds(last!.Value.UpTo), Nanoseconds(upTo), cancellationToken)
+            : ReadAll(view.Definition, build, Nanoseconds(upTo), cancellationToken);
         var written = entries.Count;
         entries.Add(new(WatermarkKey, EncodeWatermark(upTo, build.Sha256)));
         if (incremental)
@@ -102,40 +108,99 @@ public sealed class OnlineStore(KeyValueStore values, OfflineStore offline, Feat
         return written;
     }
 
-    private List<KeyValuePair<string, byte[]>> ReadNewest(
-        FeatureViewDefinition view, OfflineBuild build, DateTimeOffset? after, DateTimeOffset upTo, CancellationToken cancellationToken)
+    private List<KeyValuePair<string, byte[]>> ReadAll(FeatureViewDefinition view, OfflineBuild build, long upTo, CancellationToken cancellationToken)
+    {
+        using var connection = duckDb.Connect();
+        var newest = $"QUALIFY row_number() OVER (PARTITION BY key ORDER BY {PointInTimeSql.VisibleColumn} DESC) = 1";
+        return [.. Read(connection, view, build, long.MinValue, upTo, newest, cancellationToken).Select(row => new KeyValuePair<string, byte[]>(row.Key, row.Value))];
+    }
+
+    /// <summary>The newest value of each entity that becomes known after one instant, up to another.</summary>
+    private List<KeyValuePair<string, byte[]>> TakeUpcoming(FeatureViewRecord view, OfflineBuild build, long after, long upTo, CancellationToken cancellationToken)
+    {
+        var newest = new Dictionary<string, byte[]>(StringComparer.Ordinal);
+
+        // Taken out while it moves: a read that is interrupted half-way must begin again from the watermark.
+        if (!_upcoming.Remove(view.Id, out var upcoming) || upcoming.BuildSha256 != build.Sha256 || upcoming.At != after)
+        {
+            upcoming = ReadUpcoming(view.Definition, build, after, cancellationToken);
+        }
+
+        while (true)
+        {
+            for (; upcoming.Next < upcoming.Rows.Count && upcoming.Rows[upcoming.Next].Visible <= upTo; upcoming.Next++)
+            {
+                newest[upcoming.Rows[upcoming.Next].Key] = upcoming.Rows[upcoming.Next].Value;
+            }
+
+            if (upcoming.Next < upcoming.Rows.Count || upcoming.End >= upTo)
+            {
+                break;
+            }
+
+            upcoming = ReadUpcoming(view.Definition, build, upcoming.End, cancellationToken);
+        }
+
+        upcoming.At = upTo;
+        _upcoming[view.Id] = upcoming;
+        return [.. newest];
+    }
+
+    private Upcoming ReadUpcoming(FeatureViewDefinition view, OfflineBuild build, long after, CancellationToken cancellationToken)
+    {
+        // The file is ordered by time. The last instant is read whole, so that no row of it is left between two reads.
+        using var connection = duckDb.Connect();
+        var (count, end) = connection.QueryRows(
+            $"""
+            SELECT count(*), max({PointInTimeSql.VisibleColumn})
+              FROM (SELECT {PointInTimeSql.VisibleColumn} FROM {File(build)} WHERE {PointInTimeSql.VisibleColumn} > ? ORDER BY {PointInTimeSql.VisibleColumn} LIMIT {UpcomingMax})
+            """, cancellationToken, after)
+            .Select(row => ((long)row[0]!, (long?)row[1] ?? long.MaxValue)).Single();
+        if (count < UpcomingMax)
+        {
+            end = long.MaxValue;
+        }
+
+        return new Upcoming(build.Sha256, end, Read(connection, view, build, after, end, $"ORDER BY {PointInTimeSql.VisibleColumn}", cancellationToken));
+    }
+
+    private List<(long Visible, string Key, byte[] Value)> Read(
+        DuckDbConnection connection, FeatureViewDefinition view, OfflineBuild build, long after, long upTo, string ending, CancellationToken cancellationToken)
     {
         var features = string.Join(", ", view.Features.Select(feature => $"CAST({DuckDbIdentifier.Quote(feature.Name)} AS DOUBLE)"));
         var key = view.Keys.Count == 0 ? "''" : string.Join(" || chr(31) || ", view.Keys.Select(name => $"CAST({DuckDbIdentifier.Quote(name)} AS VARCHAR)"));
-        using var connection = duckDb.Connect();
         using var reader = connection.Query(
             $"""
-            SELECT {key} AS key, {PointInTimeSql.EventColumn}, {features}
-              FROM read_parquet({DuckDbLiteral.Quote(offline.PathOf(build))})
+            SELECT {key} AS key, {PointInTimeSql.EventColumn}, {PointInTimeSql.VisibleColumn}, {features}
+              FROM {File(build)}
              WHERE {PointInTimeSql.VisibleColumn} > ? AND {PointInTimeSql.VisibleColumn} <= ?
-            QUALIFY row_number() OVER (PARTITION BY key ORDER BY {PointInTimeSql.VisibleColumn} DESC) = 1
+            {ending}
             """,
-            cancellationToken, after is { } instant ? Nanoseconds(instant) : long.MinValue, Nanoseconds(upTo));
+            cancellationToken, after, upTo);
 
-        var entries = new List<KeyValuePair<string, byte[]>>();
+        var rows = new List<(long, string, byte[])>();
+        var keys = new Dictionary<string, string>(StringComparer.Ordinal); // Each entity comes many times; one string will do.
         while (reader.NextChunk())
         {
-            var events = reader.Int64(1);
             for (var row = 0; row < reader.RowCount; row++)
             {
                 var value = new byte[OnlineValue.Size(view.Features.Count)];
-                OnlineValue.WriteEventTime(value, FloorDivide(events[row], 1_000_000));
+                OnlineValue.WriteEventTime(value, FloorDivide(reader.Int64(1)[row], 1_000_000));
                 for (var feature = 0; feature < view.Features.Count; feature++)
                 {
-                    OnlineValue.Write(value, feature, reader.IsNull(feature + 2, row) ? null : reader.Double(feature + 2)[row]);
+                    OnlineValue.Write(value, feature, reader.IsNull(feature + 3, row) ? null : reader.Double(feature + 3)[row]);
                 }
 
-                entries.Add(new(reader.String(0, row)!, value));
+                var text = reader.String(0, row)!;
+                keys.TryAdd(text, text);
+                rows.Add((reader.Int64(2)[row], keys[text], value));
             }
         }
 
-        return entries;
+        return rows;
     }
+
+    private string File(OfflineBuild build) => $"read_parquet({DuckDbLiteral.Quote(offline.PathOf(build))})";
 
     private (DateTimeOffset UpTo, string BuildSha256)? Watermark(string viewId) => values.Find(viewId, WatermarkKey) is { } bytes
         ? (new DateTimeOffset(BinaryPrimitives.ReadInt64LittleEndian(bytes), TimeSpan.Zero), Encoding.ASCII.GetString(bytes.AsSpan(8)))
@@ -154,4 +219,20 @@ public sealed class OnlineStore(KeyValueStore values, OfflineStore offline, Feat
         (long)Int128.Clamp((instant.UtcTicks - DateTimeOffset.UnixEpoch.UtcTicks) * (Int128)100, long.MinValue, long.MaxValue);
 
     private static long FloorDivide(long value, long divisor) => Math.DivRem(value, divisor, out var rest) - (rest < 0 ? 1 : 0);
+
+    /// <summary>Rows that become known next, in order of time.</summary>
+    private sealed class Upcoming(string buildSha256, long end, List<(long Visible, string Key, byte[] Value)> rows)
+    {
+        public string BuildSha256 { get; } = buildSha256;
+
+        /// <summary>Every row up to this instant is here.</summary>
+        public long End { get; } = end;
+
+        public List<(long Visible, string Key, byte[] Value)> Rows { get; } = rows;
+
+        public int Next { get; set; }
+
+        /// <summary>The watermark that the rows before <see cref="Next"/> have brought the online values to.</summary>
+        public long At { get; set; }
+    }
 }
