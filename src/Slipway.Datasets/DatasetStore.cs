@@ -124,6 +124,15 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         ? JsonSerializer.Deserialize<ValidationReport>(json, JsonDefaults.Options)
         : null;
 
+    /// <summary>Every blob that a version rests on.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
+        .Query<(string Name, long Version, string Sha256, string Profile)>("SELECT name, version, sha256, profile_sha256 FROM dataset_versions ORDER BY name, version")
+        .SelectMany(row =>
+        {
+            var node = new NodeRef(NodeKinds.DatasetVersion, $"{row.Name}@{row.Version}");
+            return new[] { new BlobReference(node, "content", row.Sha256), new BlobReference(node, "profile", row.Profile) };
+        }).ToList());
+
     private static DatasetVersionRecord Insert(
         WriteTransaction transaction, string name, Blob blob, long rows, IReadOnlyList<ColumnSchema> columns, string profileSha256, Caller by)
     {

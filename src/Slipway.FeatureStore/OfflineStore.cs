@@ -124,6 +124,16 @@ public sealed class OfflineStore(
         return set;
     }
 
+    /// <summary>Every blob that a build or a training set rests on.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
+        .Query<(string Kind, string Id, string Part, string Sha256)>(
+            $"""
+            SELECT '{NodeKinds.FeatureView}', view || '@' || view_version, 'values over ' || dataset || '@' || dataset_version, sha256 FROM feature_builds
+            UNION ALL
+            SELECT '{NodeKinds.TrainingSet}', sha256, 'rows', sha256 FROM training_sets
+            """)
+        .Select(row => new BlobReference(new NodeRef(row.Kind, row.Id), row.Part, row.Sha256)).ToList());
+
     /// <inheritdoc/>
     public void Dispose() => _building.Dispose();
 

@@ -3,6 +3,7 @@ using Slipway.Contracts.Pipelines;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Runs;
 using Slipway.Storage;
+using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 
 namespace Slipway.Pipelines;
@@ -70,6 +71,9 @@ public sealed class PipelineService
     /// <param name="limit">At most this many, up to 1000.</param>
     public IReadOnlyList<PipelineRun> List(string? pipeline = null, int limit = 100) =>
         [.. _store.List(pipeline, limit).Select(run => run with { Progress = _progress.Of(run) })];
+
+    /// <summary>Every blob that a stage of a run wrote.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => _store.ReferencedBlobs();
 
     /// <summary>The pipelines in force.</summary>
     public IReadOnlyList<PipelineInfo> Pipelines() => [.. _definitions.List(PipelineKind.Name).Select(Describe)];

@@ -88,6 +88,20 @@ public sealed class ModelRegistry(Database database, BlobStore blobs, Lineage li
         return blobs.ReadVerifiedAsync(file.Sha256, cancellationToken);
     }
 
+    /// <summary>Every blob that a version rests on: its files, baseline, environment and evaluation report.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
+        .Query<(string Model, string Version, string Part, string Sha256)>(
+            """
+            SELECT model, version, path, sha256 FROM model_version_files
+            UNION ALL
+            SELECT model, version, 'baseline', baseline_sha256 FROM model_versions
+            UNION ALL
+            SELECT model, version, 'environment', environment_sha256 FROM model_versions
+            UNION ALL
+            SELECT model, version, 'evaluation report', evaluation_report_sha256 FROM model_versions WHERE evaluation_report_sha256 IS NOT NULL
+            """)
+        .Select(row => new BlobReference(ModelVersionNode.Of(row.Model, row.Version), row.Part, row.Sha256)).ToList());
+
     /// <summary>Two versions side by side.</summary>
     /// <exception cref="SlipwayException">NotFound.</exception>
     public async Task<VersionComparison> CompareAsync(string model, string a, string b, CancellationToken cancellationToken)

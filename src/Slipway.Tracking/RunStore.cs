@@ -211,6 +211,16 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
     /// <exception cref="SlipwayException">NotFound: the run.</exception>
     public IReadOnlyList<RunArtifact> ListArtifacts(string runId) => database.Read(connection => Artifacts(connection, Number(connection, runId)));
 
+    /// <summary>Every blob that a run rests on: its files and its environment.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
+        .Query<(string RunId, string Part, string Sha256)>(
+            """
+            SELECT r.run_id, a.path, a.sha256 FROM run_artifacts a JOIN runs r ON r.id = a.run
+            UNION ALL
+            SELECT r.run_id, 'environment', e.sha256 FROM run_environments e JOIN runs r ON r.id = e.run
+            """)
+        .Select(row => new BlobReference(new NodeRef(NodeKinds.Run, row.RunId), row.Part, row.Sha256)).ToList());
+
     /// <summary>Records where the run is computed; also as the tags under which MLflow's clients look for the commit.</summary>
     public async Task SetEnvironmentAsync(string runId, RunEnvironment environment, Caller by, CancellationToken cancellationToken)
     {

@@ -5,6 +5,7 @@ using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
+using Slipway.Governance;
 using Slipway.Identity;
 using Slipway.Monitoring;
 using Slipway.Pipelines;
@@ -64,6 +65,7 @@ public static class SlipwayServer
         services.AddSlipwayServing();
         services.AddSlipwayPipelines();
         services.AddSlipwayMonitoring();
+        services.AddSlipwayGovernance();
         services.AddSlipwayPages();
         configure?.Invoke(services);
 
@@ -88,6 +90,7 @@ public static class SlipwayServer
         app.MapSlipwayServing();
         app.MapSlipwayPipelines();
         app.MapSlipwayMonitoring();
+        app.MapSlipwayGovernance();
         app.MapSlipwayPages();
         app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
             .WithMetadata(new RequiredAccess(Permission.None));

@@ -6,6 +6,7 @@ using Slipway.Contracts.Pipelines;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Stages;
 using Slipway.Storage;
+using Slipway.Storage.Blobs;
 
 namespace Slipway.Pipelines.Runs;
 
@@ -157,6 +158,12 @@ internal sealed class PipelineStore(Database database)
     /// <summary>The newest finished run of a stage; null when there is none.</summary>
     public StoredStage? NewestFinished(string pipeline, string stage) => database.Read(connection => Stored(connection,
         "pipeline = @pipeline AND name = @stage AND status IN ('succeeded', 'cached') ORDER BY finished_at_ms DESC LIMIT 1", new { pipeline, stage })).FirstOrDefault();
+
+    /// <summary>Every blob that a stage wrote.</summary>
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
+        .Query<(string RunId, string Stage, string Outputs)>("SELECT run_id, name, outputs_json FROM pipeline_stages")
+        .SelectMany(row => Parse<List<PipelineArtifact>>(row.Outputs).Select(output => new BlobReference(Node(row.RunId), $"{row.Stage}/{output.Name}", output.Sha256)))
+        .ToList());
 
     /// <summary>Counts one look at a test split.</summary>
     /// <returns>Looks so far, this one included; looks of the same run count once.</returns>
