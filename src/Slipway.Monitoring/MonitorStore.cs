@@ -213,7 +213,7 @@ public sealed class MonitorStore
             : $"what the same version served {monitor.Season.TotalDays:0.##} days earlier; its training data while that has fewer than {monitor.MinRows} rows",
         "inner edges of the version's baseline (training deciles, or mid-points between at most 20 values), open at both ends; missing values are one more bin when either side has any",
         "a side's empty bin gets the share 0.0001, or a millionth of that side's smallest share when it is 0.0001 or less; the other shares stay as they are",
-        "largest gap of the distribution functions at the edges, never above the exact statistic; p-value of the asymptotic two-sided law at n m / (n + m)",
+        "largest gap of the distribution functions at the edges, never above the exact statistic; p-value of the asymptotic two-sided law at N = n m / (n + m), below 2e-7 its upper bound 2 exp(-2 N d²)",
         monitor.Performance is { } performance
             ? $"labelled rows of the last {performance.Window.TotalDays:0.##} days; AUC over {ScoreCounts.Bins} score bins, calibration error over 10 bins; a label received later replaces an earlier one"
             : "not watched");
