@@ -28,22 +28,33 @@ internal sealed class LabelledBuckets(MonitorDefinition monitor, PerformanceDefi
     private long WindowMs => (long)performance.Window.TotalMilliseconds;
 
     /// <summary>The steps, by their start, that hold predictions labelled in these files.</summary>
+    /// <remarks>Labels mostly follow their predictions within a window's length: older segments are opened only when a label found no prediction in the newer ones.</remarks>
     public IReadOnlyList<long> Touched(IReadOnlyList<string> labelFiles, CancellationToken cancellationToken)
     {
-        var files = predictions.Segments(monitor.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue);
-        if (labelFiles.Count == 0 || files.Count == 0)
+        if (labelFiles.Count == 0)
         {
             return [];
         }
 
         using var connection = duckDb.Connect();
-        return [.. connection.QueryRows(
-            $"""
-            SELECT DISTINCT event_ms - event_ms % {monitor.CadenceMs} AS start
-              FROM read_parquet({Files(files)}, union_by_name = true)
-             WHERE arm = 'stable' AND prediction_id IN (SELECT prediction_id FROM read_parquet({Files(labelFiles)}))
-             ORDER BY 1
-            """, cancellationToken).Select(row => (long)row[0]!)];
+        connection.Execute($"CREATE TEMP TABLE fresh AS SELECT prediction_id, min(observed_ms) AS observed_ms FROM read_parquet({Files(labelFiles)}) GROUP BY prediction_id", cancellationToken);
+        connection.Execute("CREATE TEMP TABLE matched (prediction_id VARCHAR, start BIGINT, arm VARCHAR)", cancellationToken);
+        var observed = Math.Clamp(connection.QueryScalar<long>("SELECT min(observed_ms) FROM fresh", cancellationToken), 0, DateTimeOffset.MaxValue.ToUnixTimeMilliseconds());
+        var all = predictions.Segments(monitor.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue);
+        var recent = predictions.Segments(monitor.Model, DateTimeOffset.FromUnixTimeMilliseconds(Math.Max(0, observed - WindowMs)), DateTimeOffset.MaxValue);
+        foreach (var files in new[] { recent, [.. all.Except(recent)] })
+        {
+            if (files.Count > 0 && connection.QueryScalar<long>("SELECT count(*) FROM fresh WHERE prediction_id NOT IN (SELECT prediction_id FROM matched)", cancellationToken) > 0)
+            {
+                connection.Execute(
+                    $"""
+                    INSERT INTO matched SELECT prediction_id, event_ms - event_ms % {monitor.CadenceMs}, arm
+                      FROM read_parquet({Files(files)}, union_by_name = true) WHERE prediction_id IN (SELECT prediction_id FROM fresh)
+                    """, cancellationToken);
+            }
+        }
+
+        return [.. connection.QueryRows("SELECT DISTINCT start FROM matched WHERE arm = 'stable' ORDER BY start", cancellationToken).Select(row => (long)row[0]!)];
     }
 
     /// <summary>The windows with these ends, ascending; a window without rows is left out.</summary>
