@@ -19,6 +19,7 @@ root.Add(ApplyCommand.Create(connection));
 root.Add(RegistryCommand.Create(connection));
 root.Add(PipelineCommand.Create(connection));
 root.Add(RolloutCommand.Create(connection));
+root.Add(MonitorCommand.Create(connection));
 root.Add(VerifyCommand.Create(connection));
 root.Add(DemoCommand.Create());
 root.Add(UserCommand.Create(connection));

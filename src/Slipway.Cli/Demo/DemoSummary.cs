@@ -1,8 +1,10 @@
 using System.Globalization;
+using Slipway.Cli.Commands;
 using Slipway.Client;
 using Slipway.Contracts;
 using Slipway.Contracts.Datasets;
 using Slipway.Contracts.Host;
+using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Spectre.Console;
@@ -34,10 +36,22 @@ internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
             Row($"Rollout of {rollout.Version}", $"{rollout.Status}: {rollout.EndReason}{(rollout.RestoreMs is { } ms ? string.Create(CultureInfo.InvariantCulture, $" Traffic restored in {ms:0.0} ms.") : "")}");
         }
 
+        var monitor = await client.GetAsync<MonitorStatus>($"monitors/{DemoRun.Model}", ct);
+        foreach (var action in monitor.Actions)
+        {
+            Row("Retraining", $"{action.Trigger}: {action.Reason}");
+        }
+
+        foreach (var result in monitor.Results.Where(result => result.Subject == "performance" && result.Metric is "auc" or "ece" or "label_coverage"))
+        {
+            Row($"Rolling {result.Metric}", string.Create(CultureInfo.InvariantCulture, $"{result.Value:0.0000} over the last window, n = {result.N:N0} ({result.Band})"));
+        }
+
         var audit = await client.GetAsync<Page<AuditEventResponse>>("audit?limit=1", ct);
         Row("Audit events", audit.Items.Count == 0 ? "none" : audit.Items[0].Seq.ToString("N0", CultureInfo.InvariantCulture));
         Row("Time and memory", string.Create(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:0} s; server {server.MemoryBytes / 1048576.0:0} MiB now, {server.MemoryPeakBytes / 1048576.0:0} MiB at most"));
         console.Write(table);
+        console.Write(MonitorCommand.DriftTable(await client.GetAsync<IReadOnlyList<DriftByMonth>>($"monitors/{DemoRun.Model}/drift?by=month", ct)));
         console.MarkupLineInterpolated($"Pages: [link]{server.Address}[/]");
         return ExitCode.Ok;
     }
