@@ -9,6 +9,9 @@ if (Console.IsOutputRedirected)
 {
     // A log has no edge; folding tables at 80 columns would only make them hard to read there.
     Spectre.Console.AnsiConsole.Profile.Width = 180;
+    Spectre.Console.AnsiConsole.Profile.Capabilities.Ansi = false;
+    Spectre.Console.AnsiConsole.Profile.Capabilities.Links = false;
+    Spectre.Console.AnsiConsole.Profile.Capabilities.Interactive = false;
 }
 
 var root = new RootCommand("Slipway carries a model through its whole life: data, features, training, registry, serving, monitoring, retraining.");

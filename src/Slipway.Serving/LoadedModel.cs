@@ -31,6 +31,7 @@ public sealed class LoadedModel
         Score = score;
         Inputs = inputs;
         OutputName = outputName;
+        Baseline = baseline;
         Skew = new FeatureSkew(featureNames, baseline);
         JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
         InputKey = $"{JournalKey}\n\n{string.Join('\n', inputs?.Inputs.Select(input => $"{input.Name} {string.Join(' ', input.Datatypes)} {input.IsKey} {input.IsEventTime}") ?? [])}";
@@ -60,6 +61,9 @@ public sealed class LoadedModel
 
     /// <summary>What it has served.</summary>
     public ArmStatistics Statistics { get; } = new();
+
+    /// <summary>The training histograms; null when there are none.</summary>
+    public ModelBaseline? Baseline { get; }
 
     /// <summary>Its live inputs in the bins of its training baseline.</summary>
     public FeatureSkew Skew { get; }

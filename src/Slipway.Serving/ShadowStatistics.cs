@@ -28,7 +28,12 @@ public sealed record ShadowSnapshot(
 }
 
 /// <summary>How a shadow's answers compare with those that were sent. Written by the one mirror worker and by tests; read by anyone.</summary>
-public sealed class ShadowStatistics(ShadowCriteria criteria)
+/// <param name="criteria">What counts as a disagreement.</param>
+/// <param name="stableSkew">
+/// Counts the copies that the shadow has scored in the bins of the stable version's baseline, so that the two versions' skew
+/// compares on the same rows even when a slow shadow drops most copies; null counts nothing.
+/// </param>
+public sealed class ShadowStatistics(ShadowCriteria criteria, FeatureSkew? stableSkew = null)
 {
     private readonly Lock _lock = new();
     private readonly long[] _latency = new long[LatencyHistogram.BucketCount];
@@ -44,6 +49,9 @@ public sealed class ShadowStatistics(ShadowCriteria criteria)
 
     /// <summary>What counts as a disagreement.</summary>
     public ShadowCriteria Criteria { get; } = criteria;
+
+    /// <summary>The scored copies against the stable version's baseline; null when it has none.</summary>
+    public FeatureSkew? StableSkew { get; } = stableSkew;
 
     /// <summary>Adds one compared row.</summary>
     public void Record(double stable, double shadow)

@@ -15,12 +15,13 @@ internal static class RolloutCommand
         var model = new Argument<string>("model");
         var version = new Argument<string>("version");
         var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
-        var command = new Command("start", "Start the rollout of a version, by the model's rollout definition.") { model, version, reason };
+        var spec = new Option<string?>("--spec") { Description = "The rollout definition to follow; the one named like the model when left out." };
+        var command = new Command("start", "Start the rollout of a version.") { model, version, reason, spec };
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
             var rollout = await client.PostAsync<RolloutResponse>(
-                "rollouts", new StartRolloutRequest(args.GetRequiredValue(model), args.GetRequiredValue(version), args.GetRequiredValue(reason)), ct);
+                "rollouts", new StartRolloutRequest(args.GetRequiredValue(model), args.GetRequiredValue(version), args.GetRequiredValue(reason), args.GetValue(spec)), ct);
             return connection.Print(args, rollout, console => Draw(console, rollout));
         });
         return command;

@@ -98,7 +98,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         var retrained = await PipelineCommand.FollowAsync(engineer, _state.RetrainingRun, _console, ct);
         var second = await VersionOfAsync(engineer, retrained, ct);
         Say($"Retrained because: {retrained.Reason}");
-        await RollOutAsync(engineer, approver, replay, second, _state.HealthyRollout, RolloutStatus.Completed, id => Update(_state with { HealthyRollout = id }), ct);
+        await RollOutAsync(engineer, approver, replay, second, Model, _state.HealthyRollout, RolloutStatus.Completed, id => Update(_state with { HealthyRollout = id }), ct);
 
         Step("Drill: kilometres", "trained on kilometres while requests send miles");
         await DrillAsync(engineer, approver, replay, $"{Model}-kilometres", _state.KilometresRollout, id => Update(_state with { KilometresRollout = id }), ct);
@@ -119,12 +119,15 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         SlipwayClient engineer, SlipwayClient approver, Replay replay, string pipeline, string? known, Action<string> remember, CancellationToken ct)
     {
         var runs = await engineer.GetAsync<IReadOnlyList<PipelineRun>>($"pipelines/{pipeline}/runs", ct);
-        var run = runs.FirstOrDefault(run => run.Status is PipelineRunStatus.Succeeded) ?? await TrainAsync(engineer, pipeline, "a drill: this version is broken on purpose", null, ct);
-        await RollOutAsync(engineer, approver, replay, await VersionOfAsync(engineer, run, ct), known, RolloutStatus.RolledBack, remember, ct);
+        // The rows of the retrained version, so that only the fault differs.
+        var retraining = await engineer.GetAsync<PipelineRun>($"pipelines/runs/{_state.RetrainingRun}", ct);
+        var parameters = retraining.Parameters.Where(parameter => parameter.Key is not "bump").ToDictionary(StringComparer.Ordinal);
+        var run = runs.FirstOrDefault(run => run.Status is PipelineRunStatus.Succeeded) ?? await TrainAsync(engineer, pipeline, "a drill: this version is broken on purpose", parameters, ct);
+        await RollOutAsync(engineer, approver, replay, await VersionOfAsync(engineer, run, ct), $"{Model}-rebuild", known, RolloutStatus.RolledBack, remember, ct);
     }
 
     private async Task RollOutAsync(
-        SlipwayClient engineer, SlipwayClient approver, Replay replay, ModelVersionRecord version, string? known, RolloutStatus expected, Action<string> remember,
+        SlipwayClient engineer, SlipwayClient approver, Replay replay, ModelVersionRecord version, string spec, string? known, RolloutStatus expected, Action<string> remember,
         CancellationToken ct)
     {
         RolloutResponse rollout;
@@ -132,7 +135,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         {
             await PromoteAsync(engineer, approver, version, Stage.Staging, ct);
             await ApproveAsync(engineer, approver, version, Stage.Production, ct);
-            rollout = await engineer.PostAsync<RolloutResponse>("rollouts", new StartRolloutRequest(Model, version.Version, $"{version.Version} passed its gate and is approved for production"), ct);
+            rollout = await engineer.PostAsync<RolloutResponse>("rollouts", new StartRolloutRequest(Model, version.Version, $"{version.Version} passed its gate and is approved for production", spec), ct);
             remember(rollout.Id);
         }
         else

@@ -28,9 +28,10 @@ internal sealed record KindMemory
 /// <param name="Act">The upper limit has been crossed for as many windows as it takes to act.</param>
 /// <param name="Severity">Of the breach.</param>
 /// <param name="Breaches">The breaching readings, the worst first.</param>
-internal sealed record AlertDecision(bool Open, bool Close, bool Act, AlertSeverity Severity, IReadOnlyList<Reading> Breaches)
+/// <param name="Tops">Windows in a row that the most persistent subject has been beyond its upper limit.</param>
+internal sealed record AlertDecision(bool Open, bool Close, bool Act, AlertSeverity Severity, IReadOnlyList<Reading> Breaches, int Tops)
 {
-    public static AlertDecision Nothing { get; } = new(false, false, false, AlertSeverity.Warning, []);
+    public static AlertDecision Nothing { get; } = new(false, false, false, AlertSeverity.Warning, [], 0);
 }
 
 /// <summary>When an alert opens, goes on and closes: pure rules over the bands of one window and the memory of those before.</summary>
@@ -86,7 +87,7 @@ internal static class AlertRules
         // What the action is about comes first; among equals the one furthest beyond its limit.
         var ordered = breaches.OrderByDescending(Sustained).ThenByDescending(reading => Math.Abs(reading.Value - reading.Limit) / Math.Max(1e-9, Math.Abs(reading.Limit)))
             .ThenBy(reading => reading.Subject, StringComparer.Ordinal).ToList();
-        return new AlertDecision(true, false, act, severity, ordered);
+        return new AlertDecision(true, false, act, severity, ordered, breaches.Max(reading => memory.Streaks[reading.Subject].Tops));
     }
 
     private static bool IsTop(MonitorBand band) => band is MonitorBand.Act or MonitorBand.Critical;

@@ -39,7 +39,8 @@ internal static class AlertTable
 
         var opened = openId is null ? 1 : 0;
         var id = openId is null ? Open(transaction, monitor, kind, windowEndMs, decision) : Continue(transaction, monitor, kind, openId, windowEndMs, decision);
-        var actions = decision.Act ? monitor.Actions.Count(action => action.On.Contains(kind) && TryAct(transaction, monitor, kind, id, windowEndMs, decision, action)) : 0;
+        var step = kind is AlertKind.Drift ? monitor.Cadence : monitor.Performance!.Every;
+        var actions = decision.Act ? monitor.Actions.Count(action => action.On.Contains(kind) && decision.Tops * step >= action.SustainedFor && TryAct(transaction, monitor, kind, id, windowEndMs, decision, action)) : 0;
         return new Outcome(opened, 0, actions);
     }
 

@@ -38,9 +38,10 @@ internal sealed record PerformanceDefinition(
 /// <param name="Pipeline">The pipeline to run.</param>
 /// <param name="Reason">Put before the measured reason; null adds nothing.</param>
 /// <param name="Parameters">Pipeline parameters; values may hold templates.</param>
+/// <param name="SustainedFor">How long the upper limit must have been crossed without a pause; zero: as long as <c>consecutive</c> says.</param>
 /// <param name="AtMostEvery">Least event time between two of them.</param>
 internal sealed record ActionDefinition(
-    IReadOnlyList<AlertKind> On, string Pipeline, string? Reason, IReadOnlyDictionary<string, string> Parameters, TimeSpan AtMostEvery);
+    IReadOnlyList<AlertKind> On, string Pipeline, string? Reason, IReadOnlyDictionary<string, string> Parameters, TimeSpan SustainedFor, TimeSpan AtMostEvery);
 
 /// <summary>What a <c>monitor</c> file declares.</summary>
 internal sealed record MonitorDefinition
@@ -193,7 +194,8 @@ internal sealed record MonitorDefinition
             }
         }
 
-        return new ActionDefinition(on, yaml.Text("pipeline"), yaml.OptionalText("reason"), parameters, Positive(yaml, "at_most_every", TimeSpan.FromDays(7)));
+        return new ActionDefinition(on, yaml.Text("pipeline"), yaml.OptionalText("reason"), parameters, yaml.OptionalDuration("sustained_for") ?? TimeSpan.Zero,
+            Positive(yaml, "at_most_every", TimeSpan.FromDays(7)));
     }
 
     private static TimeSpan Positive(DefinitionYaml yaml, string key, TimeSpan fallback)

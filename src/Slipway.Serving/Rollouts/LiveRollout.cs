@@ -47,8 +47,8 @@ internal sealed class LiveRollout(RolloutSpec spec)
         _stable = stable.Statistics.Snapshot();
         _candidate = candidate.Statistics.Snapshot();
         _shadow = table.Comparison?.Snapshot();
-        _stableSkew = stable.Skew.Snapshot().ToDictionary(feature => feature.Name, StringComparer.Ordinal);
-        _candidateSkew = candidate.Skew.Snapshot().ToDictionary(feature => feature.Name, StringComparer.Ordinal);
+        _stableSkew = table.Comparison?.StableSkew is { } copies ? ByName(copies) : [];
+        _candidateSkew = ByName(candidate.Skew);
     }
 
     public RolloutEvidence Collect(RouteTable table, bool approved)
@@ -69,12 +69,15 @@ internal sealed class LiveRollout(RolloutSpec spec)
             compared == 0 ? 0 : (shadow.DifferenceSum - (_shadow?.DifferenceSum ?? 0)) / compared, shadow.MaxDifference,
             shadow.Dropped - (_shadow?.Dropped ?? 0), shadow.Incomparable - (_shadow?.Incomparable ?? 0));
         return new RolloutEvidence(
-            ArmEvidence.Of(latency.Count, shadow.Errors - (_shadow?.Errors ?? 0), latency), stableArm, pairs, Spec.Skew is null ? [] : Skew(), Quality, approved);
+            ArmEvidence.Of(latency.Count, shadow.Errors - (_shadow?.Errors ?? 0), latency), stableArm, pairs, Spec.Skew is null ? [] : Skew(table.Comparison), Quality, approved);
     }
 
-    private List<SkewEvidence> Skew()
+    private static Dictionary<string, FeatureSkewCounts> ByName(FeatureSkew skew) => skew.Snapshot().ToDictionary(feature => feature.Name, StringComparer.Ordinal);
+
+    private List<SkewEvidence> Skew(ShadowStatistics comparison)
     {
-        var stable = _countedStable!.Skew.Snapshot().ToDictionary(feature => feature.Name, StringComparer.Ordinal);
+        // The very copies that the shadow scored, in the stable version's bins: a shadow too slow for all copies sees other hours than the whole traffic.
+        var stable = comparison.StableSkew is { } copies ? ByName(copies) : [];
         return
         [
             .. _countedCandidate!.Skew.Snapshot().Select(feature =>

@@ -359,6 +359,11 @@ internal sealed class RolloutController(
         }
 
         var own = known.Where(pair => pair.Spec.Model == request.Model).ToList();
+        if (own.Find(pair => pair.Spec.Name == request.Model) is { Spec: not null } main)
+        {
+            return main;
+        }
+
         return own.Count switch
         {
             1 => own[0],
