@@ -17,6 +17,7 @@ internal static class RolloutServices
         services.AddSingleton<IDefinitionKind, RolloutKind>();
         services.AddSingleton(provider => Path(provider.GetRequiredService<ModelRegistry>()));
         services.AddSingleton<RolloutController>();
+        services.AddSingleton(provider => new RolloutReports(provider.GetRequiredService<RolloutController>(), provider.GetRequiredService<RolloutStore>()));
         services.AddHostedService(provider => provider.GetRequiredService<RolloutController>());
         return services;
     }

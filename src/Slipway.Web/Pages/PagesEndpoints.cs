@@ -3,6 +3,7 @@ using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Registry;
 using Slipway.Web.Pages.Data;
+using Slipway.Web.Pages.Deployments;
 using Slipway.Web.Pages.Experiments;
 using Slipway.Web.Pages.Home;
 using Slipway.Web.Pages.Models;
@@ -33,9 +34,15 @@ public static class PagesEndpoints
         pages.MapGet("/experiments/compare", (string[]? run) => PageRoute.Of<ComparePage>(new { RunIds = (IReadOnlyList<string>)(run ?? []) }));
         pages.MapGet("/runs/{id}", (string id) => PageRoute.Of<RunPage>(new { RunId = id }));
 
+        pages.MapGet("/pipelines/runs/{id}", (string id) => PageRoute.Of<PipelineRunPage>(new { RunId = id }));
+
         pages.MapGet("/models", () => PageRoute.Of<ModelsPage>());
         pages.MapGet("/models/{model}", (string model) => PageRoute.Of<ModelsPage>(new { Model = model }));
         pages.MapGet("/models/{model}/versions/{version}", Version);
+
+        pages.MapGet("/deployments", () => PageRoute.Of<DeploymentsPage>());
+        pages.MapGet("/deployments/{model}", (string model) => PageRoute.Of<DeploymentPage>(new { Model = model }));
+        pages.MapGet("/rollouts/{id}", (string id) => PageRoute.Of<RolloutPage>(new { Id = id }));
 
         pages.MapGet("/data", () => PageRoute.Of<DataPage>());
         pages.MapGet("/data/{name}", (string name) => PageRoute.Of<DatasetPage>(new { Name = name }));

@@ -1,7 +1,12 @@
 using Slipway.Contracts.Registry;
+using Slipway.Contracts.Serving;
 using Slipway.Contracts.Tracking;
 using Slipway.Datasets;
+using Slipway.FeatureStore;
 using Slipway.Registry;
+using Slipway.Serving.Deployments;
+using Slipway.Serving.Predictions;
+using Slipway.Serving.Rollouts;
 using Slipway.Storage.Audit;
 using Slipway.Tracking;
 using Slipway.Web.Pages.Shared;
@@ -42,13 +47,16 @@ public sealed record HomeView(
     IReadOnlyList<AuditEvent> Recent);
 
 /// <summary>Reads each model's life from the areas' own stores.</summary>
-public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetStore datasets, AuditTrail audit)
+public sealed class Lifecycles(
+    ModelRegistry registry, RunStore runs, DatasetStore datasets, FeatureRegistry features, OnlineStore online, DeploymentReports deployments,
+    RolloutReports rollouts, PredictionLog predictions, AuditTrail audit)
 {
     /// <summary>The state of everything now.</summary>
     public HomeView Look()
     {
         var models = registry.ListModels();
-        var rows = models.Select(Row).ToList();
+        var running = rollouts.List().Where(rollout => rollout.Status is RolloutStatus.Running).ToList();
+        var rows = models.Select(model => Row(model, running)).ToList();
         var promotions = registry.ListPromotions();
         List<Notice> notices =
         [
@@ -56,6 +64,8 @@ public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetSto
                 .Select(promotion => new Notice(Sign.Warn,
                     $"{promotion.Model} {promotion.Version} waits for approval to go to {promotion.To} (asked by {promotion.RequestedBy}: {promotion.Reason})",
                     Links.Version(promotion.Model, promotion.Version), promotion.RequestedAt)),
+            .. running.Select(rollout => new Notice(Sign.Unknown,
+                $"{rollout.Model} {rollout.Version} takes over from {rollout.StableVersion}: step {rollout.Step} of {rollout.Steps.Count}", Links.Rollout(rollout.Id), rollout.StartedAt)),
         ];
         var (answer, sign) = Answer(rows, notices);
         return new HomeView(answer, sign, [.. notices.OrderByDescending(notice => notice.At)], rows,
@@ -64,14 +74,16 @@ public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetSto
             ("versions", Format.Count(models.Sum(model => model.Versions)), "/models"),
             ("datasets", Format.Count(datasets.ListDefinitions().Count), "/data"),
             ("experiments", Format.Count(runs.ListExperiments().Count), "/experiments"),
+            ("predictions logged", Format.Count(predictions.Written), "/deployments"),
             ("audit events", Format.Count(audit.Count()), "/governance/audit"),
         ], audit.List(limit: 8));
     }
 
     private static (string Answer, Sign Sign) Answer(List<Lifecycle> rows, List<Notice> notices)
     {
-        var waiting = notices.Count == 0 ? "nothing waits for you" : notices.Count == 1 ? "one thing waits for you" : $"{notices.Count} things wait for you";
-        var worst = notices.Any(notice => notice.Sign is Sign.Bad) ? Sign.Bad : notices.Count > 0 ? Sign.Warn : Sign.Ok;
+        var open = notices.Count(notice => notice.Sign is not Sign.Unknown);
+        var waiting = open == 0 ? "nothing waits for you" : open == 1 ? "one thing waits for you" : $"{open} things wait for you";
+        var worst = notices.Any(notice => notice.Sign is Sign.Bad) ? Sign.Bad : open > 0 ? Sign.Warn : Sign.Ok;
         return rows.Where(row => row.Version.Stage is Stage.Production).ToList() switch
         {
             [] when rows.Count == 0 => ("No model is registered yet.", Sign.Unknown),
@@ -81,11 +93,11 @@ public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetSto
         };
     }
 
-    private Lifecycle Row(ModelSummary model)
+    private Lifecycle Row(ModelSummary model, IReadOnlyList<RolloutResponse> running)
     {
         var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion);
         return new Lifecycle(model, version,
-            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version), Monitor()]);
+            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version, running.FirstOrDefault(rollout => rollout.Model == model.Name)), Monitor()]);
     }
 
     private Station Data(ModelVersionRecord version)
@@ -108,8 +120,14 @@ public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetSto
             record is null ? null : Links.Dataset(used.Name, used.Version), record is null ? null : DateTimeOffset.FromUnixTimeMilliseconds(record.CreatedAtMs));
     }
 
-    private static Station Features(ModelVersionRecord version) => new("features", version.FeatureSchema.Features.Count > 0 ? Sign.Ok : Sign.Unknown,
-        $"{version.FeatureSchema.Service}@{version.FeatureSchema.ServiceVersion}", Format.Plural(version.FeatureSchema.Features.Count, "feature"), Links.Version(version.Model, version.Version) + "#signature");
+    private Station Features(ModelVersionRecord version)
+    {
+        var schema = version.FeatureSchema;
+        var upTo = features.FindService(schema.Service, schema.ServiceVersion)?.Views.Where(view => !view.Definition.OnDemand)
+            .Select(view => online.MaterializedUpTo(view.Id)).DefaultIfEmpty().Min();
+        return new Station("features", schema.Features.Count > 0 ? Sign.Ok : Sign.Unknown, $"{schema.Service}@{schema.ServiceVersion}",
+            Format.Plural(schema.Features.Count, "feature") + (upTo is { } instant ? $", online up to {instant.UtcDateTime:yyyy-MM-dd}" : ""), "/data#features-title");
+    }
 
     private Station Experiment(ModelVersionRecord version) => runs.Find(version.RunId) is { } run
         ? new Station("experiment", run.Flags.Count > 0 ? Sign.Warn : run.Status is RunStatus.Finished ? Sign.Ok : run.Status is RunStatus.Failed or RunStatus.Killed ? Sign.Bad : Sign.Unknown,
@@ -134,7 +152,20 @@ public sealed class Lifecycles(ModelRegistry registry, RunStore runs, DatasetSto
         };
     }
 
-    private static Station Deployment(ModelVersionRecord version) => new("deployment", Sign.Unknown, version.Stage is Stage.Production ? "in production" : "not deployed", "", Links.Deployment(version.Model));
+    private Station Deployment(ModelVersionRecord version, RolloutResponse? rollout)
+    {
+        var now = deployments.List().FirstOrDefault(summary => summary.Model == version.Model);
+        var since = deployments.Get(version.Model).History.FirstOrDefault(held => held.Version == version.Version && held.EndedAt is null)?.StartedAt;
+        return now switch
+        {
+            null => new Station("deployment", Sign.Unknown, "not deployed", "no version answers", Links.Deployment(version.Model)),
+            { Ready: false } => new Station("deployment", Sign.Bad, "not ready", now.LoadFailure ?? "no version answers", Links.Deployment(version.Model)),
+            _ => new Station("deployment", rollout is null ? Sign.Ok : Sign.Warn,
+                string.Join(", ", now.Arms.Select(arm => $"{arm.Version} {Format.Percent(arm.Share)}")),
+                rollout is null ? $"{Format.Count(now.Arms.Sum(arm => arm.Requests))} requests, {Format.Count(now.Arms.Sum(arm => arm.Errors))} failed" : $"rollout of {rollout.Version}, step {rollout.Step} of {rollout.Steps.Count}",
+                rollout is null ? Links.Deployment(version.Model) : Links.Rollout(rollout.Id), since),
+        };
+    }
 
     private static Station Monitor() => new("monitor", Sign.Unknown, "none", "no monitor watches it", "/monitors");
 }
