@@ -64,7 +64,7 @@ internal static class SlipwayProgram
 }
 
 /// <summary>A server process on a data folder.</summary>
-internal sealed class RunningServer : IAsyncDisposable
+public sealed class RunningServer : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly StringBuilder _said = new();

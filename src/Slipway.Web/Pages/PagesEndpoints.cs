@@ -7,6 +7,7 @@ using Slipway.Web.Pages.Deployments;
 using Slipway.Web.Pages.Experiments;
 using Slipway.Web.Pages.Home;
 using Slipway.Web.Pages.Models;
+using Slipway.Web.Pages.Monitors;
 
 namespace Slipway.Web.Pages;
 
@@ -43,6 +44,10 @@ public static class PagesEndpoints
         pages.MapGet("/deployments", () => PageRoute.Of<DeploymentsPage>());
         pages.MapGet("/deployments/{model}", (string model) => PageRoute.Of<DeploymentPage>(new { Model = model }));
         pages.MapGet("/rollouts/{id}", (string id) => PageRoute.Of<RolloutPage>(new { Id = id }));
+
+        pages.MapGet("/monitors", () => PageRoute.Of<MonitorsPage>());
+        pages.MapGet("/monitors/{name}", (string name) => PageRoute.Of<MonitorPage>(new { Name = name }));
+        pages.MapGet("/monitors/{name}/subjects/{subject}", (string name, string subject) => PageRoute.Of<SubjectPage>(new { Name = name, Subject = subject }));
 
         pages.MapGet("/data", () => PageRoute.Of<DataPage>());
         pages.MapGet("/data/{name}", (string name) => PageRoute.Of<DatasetPage>(new { Name = name }));

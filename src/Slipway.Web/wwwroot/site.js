@@ -97,6 +97,10 @@ function number(value) {
   return `${+value.toPrecision(4)}`;
 }
 
+const times = {
+  year: "{yyyy}", month: "{yyyy}-{MM}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}", millisecond: "{HH}:{mm}:{ss}",
+};
+
 function option(data) {
   const quiet = token("quiet");
   const axis = {
@@ -106,11 +110,15 @@ function option(data) {
   const bars = data.kind === "bar";
   const limits = data.thresholds.map(limit => ({
     yAxis: limit.value, lineStyle: { color: token(limit.colour), type: "dashed", width: 1.5 },
-    label: { formatter: `${limit.name} ${number(limit.value)}`, color: token(limit.colour), position: "insideStartTop", fontSize: 12 },
+    label: { formatter: `${limit.name} ${number(limit.value)}`, color: token(limit.colour), position: "insideEndTop", fontSize: 12 },
   }));
-  const highest = Math.max(0, ...data.thresholds.map(limit => limit.value));
+  // Limits belong on the picture even where the data keep away from them.
+  const highest = Math.max(...data.thresholds.map(limit => limit.value));
+  const lowest = Math.min(...data.thresholds.map(limit => limit.value));
+  const room = extent => (Math.max(extent.max, highest) - Math.min(extent.min, lowest)) * 0.05;
   return {
     animation: false,
+    useUTC: true,
     backgroundColor: "transparent",
     textStyle: { fontFamily: "system-ui, sans-serif" },
     grid: { left: 8, right: 24, top: data.series.length > 1 ? 40 : 24, bottom: 28, containLabel: true },
@@ -122,12 +130,13 @@ function option(data) {
     },
     xAxis: {
       ...axis, type: bars ? "category" : data.time ? "time" : "value", data: bars ? data.categories : undefined, name: data.x, nameLocation: "middle", nameGap: 28,
+      axisLabel: data.time ? { ...axis.axisLabel, formatter: times } : axis.axisLabel,
       splitLine: { show: false }, min: bars || data.time ? undefined : "dataMin", max: bars || data.time ? undefined : "dataMax",
     },
     yAxis: {
       ...axis, type: "value", name: data.y, nameTextStyle: { color: quiet, fontSize: 12, align: "left" }, nameGap: 8, scale: data.minimum == null,
-      min: data.minimum ?? undefined, max: highest > 0 ? extent => Math.max(extent.max, highest * 1.05) : undefined,
-      axisLabel: { ...axis.axisLabel, formatter: number },
+      min: data.minimum ?? (extent => lowest < extent.min ? lowest - room(extent) : null), max: extent => highest > extent.max ? highest + room(extent) : null,
+      axisLabel: { ...axis.axisLabel, formatter: number, showMinLabel: data.minimum != null, showMaxLabel: data.thresholds.length === 0 },
     },
     dataZoom: bars || data.series.every(series => series.points.length < 20) ? [] : [{ type: "inside", filterMode: "none" }],
     series: data.series.map((series, i) => ({
@@ -135,7 +144,7 @@ function option(data) {
       stack: data.kind === "area" ? "all" : undefined, areaStyle: data.kind === "area" ? { opacity: 0.35 } : undefined,
       lineStyle: { width: 1.5 }, color: token(series.colour), barMaxWidth: 28,
       data: series.points.map(point => bars ? point.y : [point.x, point.y]),
-      markLine: i === 0 && limits.length > 0 ? { symbol: "none", silent: true, data: limits } : undefined,
+      markLine: i === 0 && limits.length > 0 ? { symbol: "none", silent: true, precision: 9, data: limits } : undefined,
     })),
   };
 }

@@ -1,14 +1,17 @@
+using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Contracts.Tracking;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
+using Slipway.Monitoring;
 using Slipway.Registry;
 using Slipway.Serving.Deployments;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Rollouts;
 using Slipway.Storage.Audit;
 using Slipway.Tracking;
+using Slipway.Web.Pages.Monitors;
 using Slipway.Web.Pages.Shared;
 
 namespace Slipway.Web.Pages.Home;
@@ -49,14 +52,15 @@ public sealed record HomeView(
 /// <summary>Reads each model's life from the areas' own stores.</summary>
 public sealed class Lifecycles(
     ModelRegistry registry, RunStore runs, DatasetStore datasets, FeatureRegistry features, OnlineStore online, DeploymentReports deployments,
-    RolloutReports rollouts, PredictionLog predictions, AuditTrail audit)
+    RolloutReports rollouts, MonitorStore monitors, PredictionLog predictions, AuditTrail audit)
 {
     /// <summary>The state of everything now.</summary>
     public HomeView Look()
     {
         var models = registry.ListModels();
         var running = rollouts.List().Where(rollout => rollout.Status is RolloutStatus.Running).ToList();
-        var rows = models.Select(model => Row(model, running)).ToList();
+        var watching = monitors.List();
+        var rows = models.Select(model => Row(model, running, watching)).ToList();
         var promotions = registry.ListPromotions();
         List<Notice> notices =
         [
@@ -64,6 +68,7 @@ public sealed class Lifecycles(
                 .Select(promotion => new Notice(Sign.Warn,
                     $"{promotion.Model} {promotion.Version} waits for approval to go to {promotion.To} (asked by {promotion.RequestedBy}: {promotion.Reason})",
                     Links.Version(promotion.Model, promotion.Version), promotion.RequestedAt)),
+            .. monitors.Alerts(null, openOnly: true).Select(alert => new Notice(BandSign.Of(alert), alert.Message, Links.Subject(alert.Monitor, alert.Subject), alert.OpenedAt)),
             .. running.Select(rollout => new Notice(Sign.Unknown,
                 $"{rollout.Model} {rollout.Version} takes over from {rollout.StableVersion}: step {rollout.Step} of {rollout.Steps.Count}", Links.Rollout(rollout.Id), rollout.StartedAt)),
         ];
@@ -93,11 +98,11 @@ public sealed class Lifecycles(
         };
     }
 
-    private Lifecycle Row(ModelSummary model, IReadOnlyList<RolloutResponse> running)
+    private Lifecycle Row(ModelSummary model, IReadOnlyList<RolloutResponse> running, IReadOnlyList<MonitorSummary> watching)
     {
         var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion);
         return new Lifecycle(model, version,
-            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version, running.FirstOrDefault(rollout => rollout.Model == model.Name)), Monitor()]);
+            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version, running.FirstOrDefault(rollout => rollout.Model == model.Name)), Monitor(watching.FirstOrDefault(monitor => monitor.Model == model.Name))]);
     }
 
     private Station Data(ModelVersionRecord version)
@@ -167,5 +172,11 @@ public sealed class Lifecycles(
         };
     }
 
-    private static Station Monitor() => new("monitor", Sign.Unknown, "none", "no monitor watches it", "/monitors");
+    private static Station Monitor(MonitorSummary? monitor) => monitor switch
+    {
+        null => new Station("monitor", Sign.Unknown, "none", "no monitor watches it", "/monitors"),
+        { Windows: 0 } => new Station("monitor", Sign.Unknown, monitor.Name, "no window has closed yet", Links.Monitor(monitor.Name)),
+        _ => new Station("monitor", BandSign.Of(monitor.Band), BandSign.Name(monitor.Band),
+            $"{Format.Plural(monitor.OpenAlerts, "open alert")}, window to {monitor.LastWindowEnd?.UtcDateTime:yyyy-MM-dd HH:mm}", Links.Monitor(monitor.Name)),
+    };
 }

@@ -11,9 +11,9 @@ public sealed record PlacedNode(LineageNode Node, int X, int Y);
 /// </summary>
 public sealed class LineageLayout
 {
-    public const int NodeWidth = 168;
+    public const int NodeWidth = 148;
     public const int NodeHeight = 40;
-    private const int ColumnWidth = 216;
+    private const int ColumnWidth = 188;
     private const int RowHeight = 56;
 
     public LineageLayout(LineageGraph graph)
@@ -63,6 +63,6 @@ public sealed class LineageLayout
     public static string Path(PlacedNode from, PlacedNode to)
     {
         var (x1, y1, x2, y2) = (from.X + NodeWidth, from.Y + NodeHeight / 2, to.X, to.Y + NodeHeight / 2);
-        return $"M{x1} {y1}C{x1 + 24} {y1} {x2 - 24} {y2} {x2} {y2}";
+        return $"M{x1} {y1}C{x1 + 20} {y1} {x2 - 20} {y2} {x2} {y2}";
     }
 }

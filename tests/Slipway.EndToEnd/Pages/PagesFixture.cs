@@ -1,0 +1,119 @@
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Playwright;
+
+namespace Slipway.EndToEnd.Pages;
+
+/// <summary>One seeded server with live traffic and a rollout behind it, and one browser, for all tests of the pages.</summary>
+public sealed class PagesFixture : ServerFixture
+{
+    private const string Chromium = "/usr/bin/chromium";
+
+    private IPlaywright? _playwright;
+    private IBrowser? _browser;
+
+    public string RunId { get; private set; } = "";
+
+    public string RolloutId { get; private set; } = "";
+
+    public override async ValueTask InitializeAsync()
+    {
+        await base.InitializeAsync();
+        await UntilAsync(async () => (await Client.GetAsync(new Uri($"/v2/models/{Seed.Model}/ready", UriKind.Relative))).IsSuccessStatusCode);
+        await SendAsync(40);
+        RolloutId = await StartRolloutAsync();
+        // Copies in shadow, then both arms answer.
+        await UntilAsync(async () =>
+        {
+            await SendAsync(20);
+            return (await RolloutAsync()).GetProperty("step").GetInt32() >= 2;
+        });
+        await SendAsync(60);
+        if (File.Exists(Chromium))
+        {
+            _playwright = await Playwright.CreateAsync();
+            _browser = await _playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions
+            {
+                ExecutablePath = Chromium,
+                Headless = true,
+                Args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+            });
+        }
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (_browser is not null)
+        {
+            await _browser.DisposeAsync();
+        }
+
+        _playwright?.Dispose();
+        await base.DisposeAsync();
+    }
+
+    protected override async Task SeedAsync(string dataDirectory) => RunId = (await Seed.WriteAsync(dataDirectory)).RunId;
+
+    /// <summary>Every page with something on it.</summary>
+    public IReadOnlyList<string> Pages =>
+    [
+        "/", "/search?q=flight", "/experiments", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
+        "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/rollouts/{RolloutId}",
+        "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/nothing/here",
+    ];
+
+    /// <summary>A page of its own browser context; everything the console or the network complains of is collected.</summary>
+    public async Task<(IPage Page, List<string> Complaints)> OpenAsync(string path, bool dark = false, int width = 1440, int height = 900)
+    {
+        Assert.SkipWhen(_browser is null, $"There is no browser at {Chromium}.");
+        var context = await _browser!.NewContextAsync(new BrowserNewContextOptions
+        {
+            BaseURL = Server.Address.ToString(),
+            ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
+            ViewportSize = new ViewportSize { Width = width, Height = height },
+        });
+        var page = await context.NewPageAsync();
+        var complaints = new List<string>();
+        page.Console += (_, message) =>
+        {
+            if (message.Type is "error" or "warning")
+            {
+                complaints.Add($"{path}: {message.Text}");
+            }
+        };
+        page.PageError += (_, error) => complaints.Add($"{path}: {error}");
+        await page.GotoAsync(path, new PageGotoOptions { WaitUntil = WaitUntilState.Load });
+        return (page, complaints);
+    }
+
+    /// <summary>Sends flights one after the other.</summary>
+    public async Task SendAsync(int requests)
+    {
+        for (var i = 0; i < requests; i++)
+        {
+            using var body = new StringContent(Seed.Request(100 + i * 37 % 2000, i % 24), Encoding.UTF8, "application/json");
+            using var answer = await Client.PostAsync(new Uri($"/v2/models/{Seed.Model}/infer", UriKind.Relative), body);
+            Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync());
+        }
+    }
+
+    private async Task<string> StartRolloutAsync()
+    {
+        using var answer = await Client.PostAsJsonAsync("/api/slipway/v1/rollouts", new { model = Seed.Model, version = "1.1.0", reason = "better AUC" });
+        var text = await answer.Content.ReadAsStringAsync();
+        Assert.True(answer.IsSuccessStatusCode, text);
+        return JsonDocument.Parse(text).RootElement.GetProperty("id").GetString()!;
+    }
+
+    private async Task<JsonElement> RolloutAsync() => await Client.GetFromJsonAsync<JsonElement>($"/api/slipway/v1/rollouts/{RolloutId}");
+
+    private static async Task UntilAsync(Func<Task<bool>> condition)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (!await condition())
+        {
+            await Task.Delay(50, limit.Token);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+using System.Net;
+using Microsoft.Playwright;
+
+namespace Slipway.EndToEnd.Pages;
+
+/// <summary>The pages as people meet them: in a real browser, against the built program.</summary>
+public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
+{
+    [Fact]
+    public async Task Every_page_renders_with_one_heading_and_an_answer_and_nothing_complains()
+    {
+        foreach (var path in pages.Pages)
+        {
+            var (page, complaints) = await pages.OpenAsync(path);
+
+            Assert.Equal(1, await page.Locator("h1").CountAsync());
+            Assert.NotEmpty((await page.Locator("h1").InnerTextAsync()).Trim());
+            Assert.NotEmpty((await page.Locator("p.answer").InnerTextAsync()).Trim());
+            Assert.Equal(7, await page.Locator(".rail nav a").CountAsync());
+            // The browser itself reports the status 404 of the page that is not there.
+            Assert.DoesNotContain(complaints, complaint => path != "/nothing/here" || !complaint.Contains("404", StringComparison.Ordinal));
+            await page.Context.CloseAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Nothing_comes_from_another_host_and_nothing_inline_runs()
+    {
+        foreach (var path in pages.Pages)
+        {
+            using var answer = await pages.Client.SendAsync(new HttpRequestMessage(HttpMethod.Get, path) { Headers = { { "Accept", "text/html" } } });
+            var html = await answer.Content.ReadAsStringAsync();
+
+            var policy = Assert.Single(answer.Headers.GetValues("Content-Security-Policy"));
+            Assert.Contains("script-src 'self'", policy, StringComparison.Ordinal);
+            Assert.DoesNotContain("unsafe", policy, StringComparison.Ordinal);
+            Assert.Equal("nosniff", Assert.Single(answer.Headers.GetValues("X-Content-Type-Options")));
+            Assert.DoesNotContain("style=\"", html, StringComparison.Ordinal);
+            Assert.DoesNotContain("src=\"http", html, StringComparison.Ordinal);
+            Assert.DoesNotContain("onclick", html, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_deep_link_shows_its_thing_and_an_unknown_one_says_so_as_a_page()
+    {
+        foreach (var (path, heading) in new[]
+        {
+            ($"/runs/{pages.RunId}", "What did xgboost learn"), ($"/models/{Seed.Model}/versions/1.1.0", "May flight-delay 1.1.0 go on?"),
+            ($"/rollouts/{pages.RolloutId}", "Should flight-delay 1.1.0 take over from 1.0.0?"), ("/data/flights/versions/1", "Can flights@1 be trusted?"),
+        })
+        {
+            var (page, _) = await pages.OpenAsync(path);
+            Assert.Contains(heading, await page.Locator("h1").InnerTextAsync(), StringComparison.Ordinal);
+            await page.Context.CloseAsync();
+        }
+
+        foreach (var path in new[] { "/runs/none", "/models/none", $"/models/{Seed.Model}/versions/9.9.9", "/rollouts/none", "/data/none", "/monitors/none", "/deployments/none", "/nothing" })
+        {
+            using var answer = await pages.Client.SendAsync(new HttpRequestMessage(HttpMethod.Get, path) { Headers = { { "Accept", "text/html" } } });
+            Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
+            Assert.Equal("text/html", answer.Content.Headers.ContentType!.MediaType);
+            Assert.Contains("Not found", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task The_keyboard_reaches_every_page_the_search_the_rows_and_the_help()
+    {
+        var (page, complaints) = await pages.OpenAsync("/");
+        foreach (var (key, path) in new[] { ("e", "/experiments"), ("m", "/models"), ("d", "/data"), ("p", "/deployments"), ("o", "/monitors"), ("h", "/") })
+        {
+            await page.Keyboard.PressAsync("g");
+            await page.Keyboard.PressAsync(key);
+            await page.WaitForURLAsync(url => new Uri(url).AbsolutePath == path);
+        }
+
+        await page.Keyboard.PressAsync("?");
+        await Assertions.Expect(page.Locator("#help")).ToBeVisibleAsync();
+        await page.Keyboard.PressAsync("Escape");
+        await page.GotoAsync("/models");
+        await page.Keyboard.PressAsync("j");
+        await page.Keyboard.PressAsync("j");
+        Assert.Equal(1, await page.EvaluateAsync<int>("[...document.querySelectorAll('tr[data-row]')].findIndex(row => row.contains(document.activeElement))"));
+        await page.Keyboard.PressAsync("k");
+        Assert.Equal(0, await page.EvaluateAsync<int>("[...document.querySelectorAll('tr[data-row]')].findIndex(row => row.contains(document.activeElement))"));
+        await page.Keyboard.PressAsync("/");
+        await page.Keyboard.TypeAsync("xgboost-deep");
+        await page.Keyboard.PressAsync("Enter");
+        await page.WaitForURLAsync("**/search?q=*");
+        await page.Locator("main section a").First.ClickAsync();
+        await page.WaitForURLAsync("**/runs/*");
+        Assert.Empty(complaints);
+        await page.Context.CloseAsync();
+    }
+
+    [Fact]
+    public async Task Charts_draw_their_series_in_both_themes()
+    {
+        foreach (var dark in new[] { false, true })
+        {
+            foreach (var path in new[] { "/experiments", $"/runs/{pages.RunId}", $"/models/{Seed.Model}/versions/1.0.0", $"/deployments/{Seed.Model}", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance" })
+            {
+                var (page, complaints) = await pages.OpenAsync(path, dark);
+                Assert.NotEqual(0, await page.Locator("[data-chart]").CountAsync());
+                // Pixels in a colour of a series: axes and text alone are grey.
+                var coloured = await page.EvaluateAsync<int[]>(
+                    """
+                    () => [...document.querySelectorAll("[data-chart] canvas")].map(canvas => {
+                      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                      let coloured = 0;
+                      for (let i = 0; i < data.length; i += 4) {
+                        if (data[i + 3] > 40 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) coloured++;
+                      }
+                      return coloured;
+                    })
+                    """);
+                Assert.Equal(await page.Locator("[data-chart]").CountAsync(), coloured.Length);
+                Assert.All(coloured, pixels => Assert.True(pixels > 20, $"{path}: a chart shows {pixels} coloured pixels."));
+                Assert.Empty(complaints);
+                await page.Context.CloseAsync();
+            }
+        }
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task Axe_finds_no_violation_on_any_page(bool dark)
+    {
+        var axe = await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "axe.min.js"));
+        foreach (var path in pages.Pages)
+        {
+            var (page, _) = await pages.OpenAsync(path, dark);
+            // Injected through the debugger, so that the page's own policy stays in force.
+            await page.EvaluateAsync(axe);
+            var violations = await page.EvaluateAsync<string[]>(
+                "async () => (await axe.run()).violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + n.failureSummary).join(' | ')}`)");
+            Assert.True(violations.Length == 0, $"{path}:\n{string.Join('\n', violations)}");
+            await page.Context.CloseAsync();
+        }
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task Every_text_colour_token_keeps_its_contrast_on_every_background_token(bool dark)
+    {
+        var (page, _) = await pages.OpenAsync("/", dark);
+        var ratios = await page.EvaluateAsync<Dictionary<string, double>>(
+            """
+            () => {
+              const style = getComputedStyle(document.documentElement);
+              const light = hex => {
+                const [r, g, b] = [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16) / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+              const token = name => style.getPropertyValue(`--${name}`).trim();
+              const found = {};
+              for (const text of ["text", "quiet", "accent", "ok", "warn", "bad", "production", "candidate", "baseline", "previous"])
+                for (const back of ["surface", "panel", "raised"]) found[`${text} on ${back}`] = ratio(token(text), token(back));
+              for (const sign of ["ok", "warn", "bad"]) found[`${sign} on its own back`] = ratio(token(sign), token(`${sign}-back`));
+              return found;
+            }
+            """);
+
+        Assert.Equal(33, ratios.Count);
+        Assert.All(ratios, ratio => Assert.True(ratio.Value >= 4.5, $"{ratio.Key} has {ratio.Value:0.00}:1"));
+        await page.Context.CloseAsync();
+    }
+
+    [Fact]
+    public async Task On_a_phone_only_tables_and_pictures_scroll_sideways()
+    {
+        foreach (var path in pages.Pages)
+        {
+            var (page, _) = await pages.OpenAsync(path, width: 390, height: 844);
+            Assert.True(await page.EvaluateAsync<int>("document.documentElement.scrollWidth") <= 390, $"{path} is wider than the phone.");
+            await page.Context.CloseAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Home_counts_go_on_while_somebody_looks()
+    {
+        var (page, complaints) = await pages.OpenAsync("/");
+        var count = page.Locator(".counts a", new PageLocatorOptions { HasText = "predictions logged" }).Locator("strong");
+        var before = await count.InnerTextAsync();
+        await pages.SendAsync(25);
+        await Assertions.Expect(count).Not.ToHaveTextAsync(before, new LocatorAssertionsToHaveTextOptions { Timeout = 15_000 });
+        Assert.Empty(complaints);
+        await page.Context.CloseAsync();
+    }
+
+    [Fact]
+    public async Task A_mistyped_filter_stays_on_the_page_with_the_reason()
+    {
+        var (page, complaints) = await pages.OpenAsync("/experiments?filter=" + Uri.EscapeDataString("metrics.auc >"));
+        Assert.Contains("filter", await page.Locator(".notice.bad").InnerTextAsync(), StringComparison.OrdinalIgnoreCase);
+        await page.Locator("input[name=filter]").FillAsync("metrics.auc > 0.66");
+        await page.Locator("input[name=filter]").PressAsync("Enter");
+        await page.WaitForURLAsync("**filter=metrics.auc+%3E+0.66**");
+        Assert.Equal(2, await page.Locator("tr[data-row]").CountAsync());
+        Assert.Empty(complaints);
+        await page.Context.CloseAsync();
+    }
+
+    [Fact]
+    public async Task Assets_are_kept_for_ever_under_their_digest_and_packed()
+    {
+        var html = await pages.Client.GetStringAsync(new Uri("/", UriKind.Relative));
+        var path = html[html.IndexOf("/assets/", StringComparison.Ordinal)..].Split('"')[0];
+        foreach (var name in new[] { "site.css", "site.js", "htmx.min.js", "echarts.min.js" })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, path[..(path.LastIndexOf('/') + 1)] + name) { Headers = { { "Accept-Encoding", "br" } } };
+            using var answer = await pages.Client.SendAsync(request);
+            Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+            Assert.Equal("br", Assert.Single(answer.Content.Headers.ContentEncoding));
+        }
+
+        using var asset = await pages.Client.GetAsync(new Uri(path, UriKind.Relative));
+        Assert.Contains("immutable", asset.Headers.CacheControl!.ToString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>Writes pictures of every page, for people; only where a folder is named.</summary>
+    [Fact]
+    public async Task Pictures_of_every_page_are_written_where_a_folder_is_named()
+    {
+        var folder = Environment.GetEnvironmentVariable("SLIPWAY_SCREENSHOTS");
+        Assert.SkipWhen(folder is null, "SLIPWAY_SCREENSHOTS names no folder.");
+        foreach (var (name, dark, width, height) in new[] { ("light", false, 1440, 900), ("dark", true, 1440, 900), ("phone", false, 390, 844) })
+        {
+            foreach (var (path, i) in pages.Pages.Select((path, i) => (path, i)))
+            {
+                var (page, _) = await pages.OpenAsync(path, dark, width, height);
+                await page.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(folder!, $"{i:00}-{name}.png"), FullPage = true });
+                await page.Context.CloseAsync();
+            }
+        }
+    }
+}
