@@ -5,6 +5,7 @@ using Slipway.Registry;
 using Slipway.Web.Pages.Data;
 using Slipway.Web.Pages.Deployments;
 using Slipway.Web.Pages.Experiments;
+using Slipway.Web.Pages.Governance;
 using Slipway.Web.Pages.Home;
 using Slipway.Web.Pages.Models;
 using Slipway.Web.Pages.Monitors;
@@ -51,6 +52,9 @@ public static class PagesEndpoints
 
         pages.MapGet("/data", () => PageRoute.Of<DataPage>());
         pages.MapGet("/data/{name}", (string name) => PageRoute.Of<DatasetPage>(new { Name = name }));
+        pages.MapGet("/governance", () => PageRoute.Of<GovernancePage>());
+        pages.MapGet("/governance/audit", (string? subject, long? before) => PageRoute.Of<AuditPage>(new { Subject = subject, Before = before }));
+        pages.MapGet("/governance/documents/{file}", (string file) => PageRoute.Of<DocumentPage>(new { File = file }));
         pages.MapGet("/data/{name}/versions/{version:int}", (string name, int version) => PageRoute.Of<DatasetPage>(new { Name = name, Version = (int?)version }));
     }
 

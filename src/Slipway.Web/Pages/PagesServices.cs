@@ -1,3 +1,4 @@
+using Slipway.Web.Pages.Governance;
 using Slipway.Web.Pages.Home;
 
 namespace Slipway.Web.Pages;
@@ -11,6 +12,7 @@ public static class PagesServices
         services.AddHttpContextAccessor();
         services.AddSingleton<Assets>();
         services.AddSingleton<Lifecycles>();
+        services.AddSingleton<WrittenDocuments>();
         return services;
     }
 }

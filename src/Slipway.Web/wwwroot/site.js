@@ -38,7 +38,7 @@ function localTimes(root) {
 }
 
 // ---- Keyboard -------------------------------------------------------------------------------------------------------
-let afterG = false;
+let gAt = -Infinity; // When 'g' was pressed, by the browser's clock: a busy page must not eat the second key.
 
 function rows() {
   return [...document.querySelectorAll("tr[data-row]")];
@@ -60,14 +60,14 @@ document.addEventListener("keydown", event => {
     return;
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (afterG) {
-    afterG = false;
+  if (event.timeStamp - gAt < 3000) {
+    gAt = -Infinity;
     const entry = document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`);
     if (entry) location.assign(entry.href);
     return;
   }
   switch (event.key) {
-    case "g": afterG = true; setTimeout(() => { afterG = false; }, 1500); break;
+    case "g": gAt = event.timeStamp; break;
     case "j": moveRow(1); break;
     case "k": moveRow(-1); break;
     case "x": document.activeElement.closest("tr[data-row]")?.querySelector("input[type=checkbox]")?.click(); break;

@@ -53,14 +53,21 @@ public sealed class PagesFixture : ServerFixture
         await base.DisposeAsync();
     }
 
-    protected override async Task SeedAsync(string dataDirectory) => RunId = (await Seed.WriteAsync(dataDirectory)).RunId;
+    protected override async Task SeedAsync(string dataDirectory)
+    {
+        RunId = (await Seed.WriteAsync(dataDirectory)).RunId;
+        var documents = Directory.CreateDirectory(Path.Combine(dataDirectory, "documents"));
+        await File.WriteAllTextAsync(
+            Path.Combine(documents.FullName, "card.md"), "# Model card of flight-delay\n\n## Use\n\n| Item | Fact |\n|---|---|\n| auc | 0.66 |\n\n<script>alert(1)</script>\n");
+    }
 
     /// <summary>Every page with something on it.</summary>
     public IReadOnlyList<string> Pages =>
     [
         "/", "/search?q=flight", "/experiments", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
         "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/rollouts/{RolloutId}",
-        "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/nothing/here",
+        "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/governance", "/governance/audit",
+        "/governance/documents/card.md", "/nothing/here",
     ];
 
     /// <summary>A page of its own browser context; everything the console or the network complains of is collected.</summary>

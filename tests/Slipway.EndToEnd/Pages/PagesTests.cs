@@ -37,6 +37,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
             Assert.Equal("nosniff", Assert.Single(answer.Headers.GetValues("X-Content-Type-Options")));
             Assert.DoesNotContain("style=\"", html, StringComparison.Ordinal);
             Assert.DoesNotContain("src=\"http", html, StringComparison.Ordinal);
+            Assert.DoesNotContain("<script>", html, StringComparison.Ordinal);
             Assert.DoesNotContain("onclick", html, StringComparison.Ordinal);
         }
     }
@@ -55,7 +56,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
             await page.Context.CloseAsync();
         }
 
-        foreach (var path in new[] { "/runs/none", "/models/none", $"/models/{Seed.Model}/versions/9.9.9", "/rollouts/none", "/data/none", "/monitors/none", "/deployments/none", "/nothing" })
+        foreach (var path in new[] { "/runs/none", "/models/none", $"/models/{Seed.Model}/versions/9.9.9", "/rollouts/none", "/data/none", "/monitors/none", "/deployments/none", "/governance/documents/none.md", "/governance/documents/..%2Fadmin.token", "/nothing" })
         {
             using var answer = await pages.Client.SendAsync(new HttpRequestMessage(HttpMethod.Get, path) { Headers = { { "Accept", "text/html" } } });
             Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
@@ -68,11 +69,11 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
     public async Task The_keyboard_reaches_every_page_the_search_the_rows_and_the_help()
     {
         var (page, complaints) = await pages.OpenAsync("/");
-        foreach (var (key, path) in new[] { ("e", "/experiments"), ("m", "/models"), ("d", "/data"), ("p", "/deployments"), ("o", "/monitors"), ("h", "/") })
+        foreach (var (key, path) in new[] { ("e", "/experiments"), ("m", "/models"), ("d", "/data"), ("p", "/deployments"), ("o", "/monitors"), ("v", "/governance"), ("h", "/") })
         {
             await page.Keyboard.PressAsync("g");
             await page.Keyboard.PressAsync(key);
-            await page.WaitForURLAsync(url => new Uri(url).AbsolutePath == path);
+            await page.WaitForURLAsync(url => new Uri(url).AbsolutePath == path, new PageWaitForURLOptions { WaitUntil = WaitUntilState.DOMContentLoaded });
         }
 
         await page.Keyboard.PressAsync("?");
