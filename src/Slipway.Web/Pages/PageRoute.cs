@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Slipway.Web.Http;
 
 namespace Slipway.Web.Pages;
 
@@ -32,6 +33,14 @@ internal sealed record PageRoute
     public static Task WriteErrorAsync(HttpContext context, int status, string title, string message)
     {
         SetHeaders(context.Response);
+        if (status == StatusCodes.Status401Unauthorized)
+        {
+            // A token that is no longer valid must not stand in the way of the next one.
+            context.Response.Cookies.Delete(AccessMiddleware.SessionCookie);
+            context.Response.Redirect($"/sign-in?back={Uri.EscapeDataString(context.Request.Path + context.Request.QueryString)}");
+            return Task.CompletedTask;
+        }
+
         return new RazorComponentResult<Shared.ErrorPage>(new { Status = status, Title = title, Message = message, RequestId = context.TraceIdentifier }) { StatusCode = status }
             .ExecuteAsync(context);
     }

@@ -9,6 +9,7 @@ using Slipway.Web.Pages.Governance;
 using Slipway.Web.Pages.Home;
 using Slipway.Web.Pages.Models;
 using Slipway.Web.Pages.Monitors;
+using Slipway.Web.Pages.SignIn;
 
 namespace Slipway.Web.Pages;
 
@@ -20,6 +21,7 @@ public static class PagesEndpoints
         app.MapGet("/assets/{digest}/{name}", (HttpContext context, Assets assets, string digest, string name) => assets.Serve(context, digest, name))
             .WithMetadata(new RequiredAccess(Permission.None)).ExcludeFromDescription();
 
+        app.MapSignIn();
         var pages = app.MapGroup("").WithMetadata(new RequiredAccess(Permission.Read), PageRoute.Instance).ExcludeFromDescription();
         pages.AddEndpointFilter((invocation, next) =>
         {

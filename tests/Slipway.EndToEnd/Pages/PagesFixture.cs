@@ -10,10 +10,15 @@ public sealed class PagesFixture : ServerFixture
 {
     private const string Chromium = "/usr/bin/chromium";
 
+    // One per look, so that the browser's cache holds the scripts from page to page, as it does for people.
+    private readonly Dictionary<(bool Dark, int Width, int Height), IBrowserContext> _contexts = [];
     private IPlaywright? _playwright;
     private IBrowser? _browser;
 
     public string RunId { get; private set; } = "";
+
+    /// <summary>Of the user viola, who may only look.</summary>
+    public string Token { get; private set; } = "";
 
     public string RolloutId { get; private set; } = "";
 
@@ -55,7 +60,8 @@ public sealed class PagesFixture : ServerFixture
 
     protected override async Task SeedAsync(string dataDirectory)
     {
-        RunId = (await Seed.WriteAsync(dataDirectory)).RunId;
+        var seed = await Seed.WriteAsync(dataDirectory);
+        (RunId, Token) = (seed.RunId, seed.ViewerToken);
         var documents = Directory.CreateDirectory(Path.Combine(dataDirectory, "documents"));
         await File.WriteAllTextAsync(
             Path.Combine(documents.FullName, "card.md"), "# Model card of flight-delay\n\n## Use\n\n| Item | Fact |\n|---|---|\n| auc | 0.66 |\n\n<script>alert(1)</script>\n");
@@ -67,19 +73,24 @@ public sealed class PagesFixture : ServerFixture
         "/", "/search?q=flight", "/experiments", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
         "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/rollouts/{RolloutId}",
         "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/governance", "/governance/audit",
-        "/governance/documents/card.md", "/nothing/here",
+        "/governance/documents/card.md", "/sign-in", "/nothing/here",
     ];
 
-    /// <summary>A page of its own browser context; everything the console or the network complains of is collected.</summary>
+    /// <summary>A new page; everything the console or the network complains of is collected.</summary>
     public async Task<(IPage Page, List<string> Complaints)> OpenAsync(string path, bool dark = false, int width = 1440, int height = 900)
     {
         Assert.SkipWhen(_browser is null, $"There is no browser at {Chromium}.");
-        var context = await _browser!.NewContextAsync(new BrowserNewContextOptions
+        if (!_contexts.TryGetValue((dark, width, height), out var context))
         {
-            BaseURL = Server.Address.ToString(),
-            ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
-            ViewportSize = new ViewportSize { Width = width, Height = height },
-        });
+            context = await _browser!.NewContextAsync(new BrowserNewContextOptions
+            {
+                BaseURL = Server.Address.ToString(),
+                ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
+                ViewportSize = new ViewportSize { Width = width, Height = height },
+            });
+            _contexts[(dark, width, height)] = context;
+        }
+
         var page = await context.NewPageAsync();
         var complaints = new List<string>();
         page.Console += (_, message) =>

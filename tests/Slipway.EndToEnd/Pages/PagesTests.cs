@@ -19,7 +19,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
             Assert.Equal(7, await page.Locator(".rail nav a").CountAsync());
             // The browser itself reports the status 404 of the page that is not there.
             Assert.DoesNotContain(complaints, complaint => path != "/nothing/here" || !complaint.Contains("404", StringComparison.Ordinal));
-            await page.Context.CloseAsync();
+            await page.CloseAsync();
         }
     }
 
@@ -53,7 +53,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         {
             var (page, _) = await pages.OpenAsync(path);
             Assert.Contains(heading, await page.Locator("h1").InnerTextAsync(), StringComparison.Ordinal);
-            await page.Context.CloseAsync();
+            await page.CloseAsync();
         }
 
         foreach (var path in new[] { "/runs/none", "/models/none", $"/models/{Seed.Model}/versions/9.9.9", "/rollouts/none", "/data/none", "/monitors/none", "/deployments/none", "/governance/documents/none.md", "/governance/documents/..%2Fadmin.token", "/nothing" })
@@ -92,7 +92,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         await page.Locator("main section a").First.ClickAsync();
         await page.WaitForURLAsync("**/runs/*");
         Assert.Empty(complaints);
-        await page.Context.CloseAsync();
+        await page.CloseAsync();
     }
 
     [Fact]
@@ -119,7 +119,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
                 Assert.Equal(await page.Locator("[data-chart]").CountAsync(), coloured.Length);
                 Assert.All(coloured, pixels => Assert.True(pixels > 20, $"{path}: a chart shows {pixels} coloured pixels."));
                 Assert.Empty(complaints);
-                await page.Context.CloseAsync();
+                await page.CloseAsync();
             }
         }
     }
@@ -136,7 +136,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
             var violations = await page.EvaluateAsync<string[]>(
                 "async () => (await axe.run()).violations.map(v => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + n.failureSummary).join(' | ')}`)");
             Assert.True(violations.Length == 0, $"{path}:\n{string.Join('\n', violations)}");
-            await page.Context.CloseAsync();
+            await page.CloseAsync();
         }
     }
 
@@ -164,7 +164,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
 
         Assert.Equal(33, ratios.Count);
         Assert.All(ratios, ratio => Assert.True(ratio.Value >= 4.5, $"{ratio.Key} has {ratio.Value:0.00}:1"));
-        await page.Context.CloseAsync();
+        await page.CloseAsync();
     }
 
     [Fact]
@@ -174,7 +174,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         {
             var (page, _) = await pages.OpenAsync(path, width: 390, height: 844);
             Assert.True(await page.EvaluateAsync<int>("document.documentElement.scrollWidth") <= 390, $"{path} is wider than the phone.");
-            await page.Context.CloseAsync();
+            await page.CloseAsync();
         }
     }
 
@@ -187,7 +187,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         await pages.SendAsync(25);
         await Assertions.Expect(count).Not.ToHaveTextAsync(before, new LocatorAssertionsToHaveTextOptions { Timeout = 15_000 });
         Assert.Empty(complaints);
-        await page.Context.CloseAsync();
+        await page.CloseAsync();
     }
 
     [Fact]
@@ -200,7 +200,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         await page.WaitForURLAsync("**filter=metrics.auc+%3E+0.66**");
         Assert.Equal(2, await page.Locator("tr[data-row]").CountAsync());
         Assert.Empty(complaints);
-        await page.Context.CloseAsync();
+        await page.CloseAsync();
     }
 
     [Fact]
@@ -220,6 +220,42 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         Assert.Contains("immutable", asset.Headers.CacheControl!.ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_browser_without_a_valid_token_is_led_to_sign_in_and_back()
+    {
+        using var handler = new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false };
+        using var client = new HttpClient(handler) { BaseAddress = pages.Server.Address };
+        using var stale = new HttpRequestMessage(HttpMethod.Get, "/models?x=1") { Headers = { { "Accept", "text/html" }, { "Cookie", "slipway_token=stale" } } };
+        using var led = await client.SendAsync(stale);
+        Assert.Equal(HttpStatusCode.Redirect, led.StatusCode);
+        Assert.Equal("/sign-in?back=%2Fmodels%3Fx%3D1", led.Headers.Location!.ToString());
+        Assert.Contains("slipway_token=;", Assert.Single(led.Headers.GetValues("Set-Cookie")), StringComparison.Ordinal);
+
+        async Task<HttpResponseMessage> SignInAsync(string token, string back)
+        {
+            using var form = new FormUrlEncodedContent([new("token", token), new("back", back)]);
+            return await client.PostAsync(new Uri("/sign-in", UriKind.Relative), form);
+        }
+
+        using var refused = await SignInAsync("wrong", "/models");
+        Assert.Contains("not valid", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.False(refused.Headers.Contains("Set-Cookie"));
+
+        foreach (var (back, target) in new[] { ("/models?x=1", "/models?x=1"), ("//elsewhere.example/", "/"), ("https://elsewhere.example/", "/") })
+        {
+            using var taken = await SignInAsync(pages.Token, back);
+            Assert.Equal(HttpStatusCode.Redirect, taken.StatusCode);
+            Assert.Equal(target, taken.Headers.Location!.ToString());
+            var cookie = Assert.Single(taken.Headers.GetValues("Set-Cookie"));
+            Assert.Contains("httponly", cookie, StringComparison.OrdinalIgnoreCase);
+            Assert.Contains("samesite=strict", cookie, StringComparison.OrdinalIgnoreCase);
+        }
+
+        using var signed = new HttpRequestMessage(HttpMethod.Get, "/") { Headers = { { "Accept", "text/html" }, { "Cookie", $"slipway_token={pages.Token}" } } };
+        using var home = await client.SendAsync(signed);
+        Assert.Contains("<span>viola</span>", await home.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
     /// <summary>Writes pictures of every page, for people; only where a folder is named.</summary>
     [Fact]
     public async Task Pictures_of_every_page_are_written_where_a_folder_is_named()
@@ -232,7 +268,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
             {
                 var (page, _) = await pages.OpenAsync(path, dark, width, height);
                 await page.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(folder!, $"{i:00}-{name}.png"), FullPage = true });
-                await page.Context.CloseAsync();
+                await page.CloseAsync();
             }
         }
     }

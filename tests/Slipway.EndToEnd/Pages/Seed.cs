@@ -35,6 +35,8 @@ internal sealed class Seed
 
     public string RunId { get; private set; } = "";
 
+    public string ViewerToken { get; private set; } = "";
+
     public static async Task<Seed> WriteAsync(string data)
     {
         await using var app = SlipwayServer.Build(new ServerOptions { DataDirectory = data, Port = 0, GrpcPort = 0 });
@@ -52,6 +54,7 @@ internal sealed class Seed
         var users = services.GetRequiredService<UserStore>();
         await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
+        ViewerToken = (await users.CreateAsync("viola", Role.Viewer, Caller.System("test"), default)).Token;
         foreach (var yaml in new[] { Dataset, Rollout, Monitor })
         {
             var kind = yaml[(yaml.IndexOf(' ', StringComparison.Ordinal) + 1)..yaml.IndexOf('\n', StringComparison.Ordinal)];

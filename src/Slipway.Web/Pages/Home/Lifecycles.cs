@@ -52,16 +52,21 @@ public sealed record HomeView(
 /// <summary>Reads each model's life from the areas' own stores.</summary>
 public sealed class Lifecycles(
     ModelRegistry registry, RunStore runs, DatasetStore datasets, FeatureRegistry features, OnlineStore online, DeploymentReports deployments,
-    RolloutReports rollouts, MonitorStore monitors, PredictionLog predictions, AuditTrail audit)
+    DeploymentStore held, RolloutReports rollouts, MonitorStore monitors, PredictionLog predictions, AuditTrail audit)
 {
+    private const int RowsMax = 50;
+
     /// <summary>The state of everything now.</summary>
     public HomeView Look()
     {
         var models = registry.ListModels();
-        var running = rollouts.List().Where(rollout => rollout.Status is RolloutStatus.Running).ToList();
-        var watching = monitors.List();
-        var rows = models.Select(model => Row(model, running, watching)).ToList();
         var promotions = registry.ListPromotions();
+        var running = rollouts.List().Where(rollout => rollout.Status is RolloutStatus.Running).ToList();
+        var now = new Now(
+            promotions.ToLookup(promotion => promotion.Model), deployments.List().ToDictionary(summary => summary.Model),
+            held.ListOpen().ToLookup(deployment => deployment.Model), running.ToLookup(rollout => rollout.Model), monitors.List().ToLookup(monitor => monitor.Model));
+        // Those in production first; the page Models has them all.
+        var rows = models.OrderBy(model => model.ProductionVersion is null).ThenBy(model => model.Name, StringComparer.Ordinal).Take(RowsMax).Select(model => Row(model, now)).ToList();
         List<Notice> notices =
         [
             .. promotions.Where(promotion => promotion.Status is PromotionStatus.Pending)
@@ -98,11 +103,11 @@ public sealed class Lifecycles(
         };
     }
 
-    private Lifecycle Row(ModelSummary model, IReadOnlyList<RolloutResponse> running, IReadOnlyList<MonitorSummary> watching)
+    private Lifecycle Row(ModelSummary model, Now now)
     {
         var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion);
         return new Lifecycle(model, version,
-            [Data(version), Features(version), Experiment(version), Version(version), Approval(version), Deployment(version, running.FirstOrDefault(rollout => rollout.Model == model.Name)), Monitor(watching.FirstOrDefault(monitor => monitor.Model == model.Name))]);
+            [Data(version), Features(version), Experiment(version), Version(version), Approval(version, now), Deployment(version, now), Monitor(now.Monitors[model.Name].FirstOrDefault())]);
     }
 
     private Station Data(ModelVersionRecord version)
@@ -143,9 +148,9 @@ public sealed class Lifecycles(
         version.Version, version.MissingLineage.Count == 0 ? $"in {version.Stage}" : $"in {version.Stage}; lineage lacks {string.Join(", ", version.MissingLineage)}",
         Links.Version(version.Model, version.Version), version.CreatedAt);
 
-    private Station Approval(ModelVersionRecord version)
+    private static Station Approval(ModelVersionRecord version, Now now)
     {
-        var promotion = registry.ListPromotions(version.Model).FirstOrDefault(known => known.Version == version.Version && known.Status is not PromotionStatus.Withdrawn);
+        var promotion = now.Promotions[version.Model].FirstOrDefault(known => known.Version == version.Version && known.Status is not PromotionStatus.Withdrawn);
         var by = promotion?.Decisions.LastOrDefault(decision => decision.Approved)?.By;
         return promotion switch
         {
@@ -157,17 +162,17 @@ public sealed class Lifecycles(
         };
     }
 
-    private Station Deployment(ModelVersionRecord version, RolloutResponse? rollout)
+    private static Station Deployment(ModelVersionRecord version, Now now)
     {
-        var now = deployments.List().FirstOrDefault(summary => summary.Model == version.Model);
-        var since = deployments.Get(version.Model).History.FirstOrDefault(held => held.Version == version.Version && held.EndedAt is null)?.StartedAt;
-        return now switch
+        var rollout = now.Rollouts[version.Model].FirstOrDefault();
+        var since = now.Held[version.Model].FirstOrDefault(deployment => deployment.Version == version.Version)?.StartedAt;
+        return now.Deployments.GetValueOrDefault(version.Model) switch
         {
             null => new Station("deployment", Sign.Unknown, "not deployed", "no version answers", Links.Deployment(version.Model)),
-            { Ready: false } => new Station("deployment", Sign.Bad, "not ready", now.LoadFailure ?? "no version answers", Links.Deployment(version.Model)),
-            _ => new Station("deployment", rollout is null ? Sign.Ok : Sign.Warn,
-                string.Join(", ", now.Arms.Select(arm => $"{arm.Version} {Format.Percent(arm.Share)}")),
-                rollout is null ? $"{Format.Count(now.Arms.Sum(arm => arm.Requests))} requests, {Format.Count(now.Arms.Sum(arm => arm.Errors))} failed" : $"rollout of {rollout.Version}, step {rollout.Step} of {rollout.Steps.Count}",
+            { Ready: false } down => new Station("deployment", Sign.Bad, "not ready", down.LoadFailure ?? "no version answers", Links.Deployment(version.Model)),
+            var up => new Station("deployment", rollout is null ? Sign.Ok : Sign.Warn,
+                string.Join(", ", up.Arms.Select(arm => $"{arm.Version} {Format.Percent(arm.Share)}")),
+                rollout is null ? $"{Format.Count(up.Arms.Sum(arm => arm.Requests))} requests, {Format.Count(up.Arms.Sum(arm => arm.Errors))} failed" : $"rollout of {rollout.Version}, step {rollout.Step} of {rollout.Steps.Count}",
                 rollout is null ? Links.Deployment(version.Model) : Links.Rollout(rollout.Id), since),
         };
     }
@@ -179,4 +184,9 @@ public sealed class Lifecycles(
         _ => new Station("monitor", BandSign.Of(monitor.Band), BandSign.Name(monitor.Band),
             $"{Format.Plural(monitor.OpenAlerts, "open alert")}, window to {monitor.LastWindowEnd?.UtcDateTime:yyyy-MM-dd HH:mm}", Links.Monitor(monitor.Name)),
     };
+
+    /// <summary>What every row looks something up in, read once.</summary>
+    private sealed record Now(
+        ILookup<string, PromotionRecord> Promotions, IReadOnlyDictionary<string, DeploymentSummary> Deployments, ILookup<string, DeploymentRecord> Held,
+        ILookup<string, RolloutResponse> Rollouts, ILookup<string, MonitorSummary> Monitors);
 }
