@@ -24,6 +24,7 @@ root.Add(PipelineCommand.Create(connection));
 root.Add(RolloutCommand.Create(connection));
 root.Add(MonitorCommand.Create(connection));
 root.Add(VerifyCommand.Create(connection));
+root.Add(DocumentCommand.Create(connection));
 root.Add(DemoCommand.Create());
 root.Add(UserCommand.Create(connection));
 

@@ -124,6 +124,10 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         ? JsonSerializer.Deserialize<ValidationReport>(json, JsonDefaults.Options)
         : null;
 
+    /// <summary>How many checks of any version have failed since an instant.</summary>
+    public int CountFailedValidations(DateTimeOffset since) => database.Read(connection => connection.ExecuteScalar<int>(
+        "SELECT count(*) FROM dataset_validations WHERE passed = 0 AND validated_at_ms >= @since", new { since = since.ToUnixTimeMilliseconds() }));
+
     /// <summary>Every blob that a version rests on.</summary>
     public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
         .Query<(string Name, long Version, string Sha256, string Profile)>("SELECT name, version, sha256, profile_sha256 FROM dataset_versions ORDER BY name, version")

@@ -4,19 +4,43 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
 using Slipway.Contracts.Governance;
+using Slipway.Governance.Documents;
+using Slipway.Governance.Evidence;
+using Slipway.Governance.Maturity;
 using Slipway.Governance.Verification;
+using Slipway.Storage;
 
 namespace Slipway.Governance;
 
-/// <summary>Maps verification and documents.</summary>
+/// <summary>Maps verification, evidence, maturity and documents.</summary>
 public static class GovernanceEndpoints
 {
-    /// <summary>Maps <c>/verify</c>.</summary>
+    /// <summary>Maps <c>/verify</c>, <c>/evidence</c>, <c>/maturity</c> and <c>/documents</c>.</summary>
     public static void MapSlipwayGovernance(this IEndpointRouteBuilder app)
     {
         var read = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Read));
         read.MapGet("/verify", Verify).WithSummary("Recount the records: audit chain, blobs, lineage of production versions");
+        read.MapGet("/evidence", Ask).WithSummary("Ask a named query again, as a document names it");
+        read.MapGet("/maturity", Assess).WithSummary("Rate five dimensions by what the records show");
+        read.MapGet("/documents", List).WithSummary("List documents, newest first, with a flag on stale ones");
+        read.MapGet("/documents/{id}", Show).WithSummary("Show a document as Markdown; without a version, the newest");
+        app.MapPost("/api/slipway/v1/documents", Generate).WithSummary("Write a document from the records of now").WithMetadata(new RequiredAccess(Permission.Write));
     }
 
     private static async Task<Ok<VerificationReport>> Verify(Verifier verifier, CancellationToken ct) => TypedResults.Ok(await verifier.VerifyAsync(ct));
+
+    private static async Task<Ok<EvidenceItem>> Ask(string query, EvidenceResolver resolver, CancellationToken ct) => TypedResults.Ok(await resolver.AskAsync(query, ct));
+
+    private static async Task<Ok<MaturityReport>> Assess(string? model, MaturityAssessor assessor, CancellationToken ct) => TypedResults.Ok(await assessor.AssessAsync(model, ct));
+
+    private static async Task<Ok<DocumentList>> List(DocumentStore documents, CancellationToken ct) => TypedResults.Ok(new DocumentList(await documents.ListAsync(ct)));
+
+    private static async Task<ContentHttpResult> Show(string id, DocumentStore documents, CancellationToken ct) =>
+        TypedResults.Text(await documents.ReadAsync(id, ct), "text/markdown; charset=utf-8");
+
+    private static async Task<Results<Created<GeneratedDocument>, Ok<GeneratedDocument>>> Generate(GenerateDocument request, DocumentStore documents, Caller by, CancellationToken ct)
+    {
+        var generated = await documents.GenerateAsync(request, by, ct);
+        return generated.Created ? TypedResults.Created($"/api/slipway/v1/documents/{generated.Document.Id}", generated) : TypedResults.Ok(generated);
+    }
 }

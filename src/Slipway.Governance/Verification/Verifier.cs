@@ -2,6 +2,7 @@ using Slipway.Contracts.Governance;
 using Slipway.Contracts.Registry;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
+using Slipway.Governance.Documents;
 using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Serving.Deployments;
@@ -15,7 +16,7 @@ namespace Slipway.Governance.Verification;
 /// <summary>Recounts what the records claim: the audit chain, the SHA-256 of every blob on record, the lineage of every production version.</summary>
 public sealed class Verifier(
     AuditTrail audit, BlobStore blobs, Lineage lineage, DatasetStore datasets, FeatureRegistry features, OfflineStore offline, RunStore runs, ModelRegistry registry,
-    DeploymentStore deployments, PipelineService pipelines, TimeProvider clock)
+    DeploymentStore deployments, PipelineService pipelines, DocumentStore documents, TimeProvider clock)
     : IDisposable
 {
     private readonly LineageCheck _lineage = new(lineage, datasets, features, runs, deployments);
@@ -51,7 +52,7 @@ public sealed class Verifier(
     }
 
     private IReadOnlyList<BlobReference> References() =>
-        [.. datasets.ReferencedBlobs(), .. offline.ReferencedBlobs(), .. runs.ReferencedBlobs(), .. registry.ReferencedBlobs(), .. pipelines.ReferencedBlobs()];
+        [.. datasets.ReferencedBlobs(), .. offline.ReferencedBlobs(), .. runs.ReferencedBlobs(), .. registry.ReferencedBlobs(), .. pipelines.ReferencedBlobs(), .. documents.ReferencedBlobs()];
 
     private IEnumerable<ModelVersionRecord> ProductionVersions() =>
         registry.ListModels().Select(model => registry.FindInStage(model.Name, Stage.Production)).OfType<ModelVersionRecord>();

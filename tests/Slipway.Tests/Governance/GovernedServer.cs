@@ -185,6 +185,15 @@ internal sealed class GovernedServer : IAsyncDisposable
         await ServingHost.UntilAsync(() => Get<DeploymentStore>().ListOpen().Any(row => row.Version == version.Version));
     }
 
+    /// <summary>Sends one request that the version in production answers.</summary>
+    public async Task PredictAsync()
+    {
+        using var http = new HttpClient { BaseAddress = Address };
+        const string Body = """{"inputs": [{"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [12, 24]}]}""";
+        using var answer = await http.PostAsync(new Uri($"/v2/models/{Model}/infer", UriKind.Relative), new StringContent(Body, System.Text.Encoding.UTF8, "application/json"), Cancel);
+        Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync(Cancel));
+    }
+
     /// <summary>Flips one bit of the byte in the middle of a stored file.</summary>
     public void Damage(string sha256)
     {
