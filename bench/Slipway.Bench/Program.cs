@@ -1,0 +1,54 @@
+using System.Globalization;
+using Slipway.Bench;
+
+var sections = new List<string>();
+var settings = new BenchSettings();
+for (var i = 0; i < args.Length; i++)
+{
+    switch (args[i])
+    {
+        case "serving" or "join" or "start":
+            sections.Add(args[i]);
+            break;
+        case "--rounds" when i + 1 < args.Length:
+            settings = settings with { Rounds = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
+        case "--seconds" when i + 1 < args.Length:
+            settings = settings with { Seconds = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
+        case "--connections" when i + 1 < args.Length:
+            settings = settings with { Connections = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
+        case "--labels" when i + 1 < args.Length:
+            settings = settings with { Labels = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
+        case "--readings" when i + 1 < args.Length:
+            settings = settings with { Readings = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
+        case "--pin":
+            settings = settings with { Pin = true };
+            break;
+        default:
+            Console.Error.WriteLine(
+                "usage: bench/run.sh [serving] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
+            return 2;
+    }
+}
+
+var all = sections.Count == 0;
+if (all || sections.Contains("serving"))
+{
+    await ServingBench.RunAsync(settings);
+}
+
+if (all || sections.Contains("join"))
+{
+    await JoinBench.RunAsync(settings);
+}
+
+if (all || sections.Contains("start"))
+{
+    await StartBench.RunAsync(settings);
+}
+
+return 0;

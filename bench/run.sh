@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Prints ratios measured in one run: inference against bare Kestrel, the point-in-time join against plain DuckDB, start and memory.
+#   bench/run.sh [serving] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
+# docs/reference/benchmarks.md says what is compared with what.
+set -euo pipefail
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/build.sh"
+cd "$root"
+[ "$(uname -s)" = Linux ] || { say "The benchmarks read /proc and need Linux."; exit 1; }
+
+if ! command -v wrk >/dev/null; then
+  as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+  if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+    say "Installing wrk…"
+    { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
+  fi
+  command -v wrk >/dev/null || { say "The load generator wrk is missing and could not be installed here (Debian package: wrk)."; exit 1; }
+fi
+
+ensure_built
+for project in bench/peers/BareKestrel bench/Slipway.Bench; do
+  dotnet build "$project" -c Release -v q --nologo >artifacts/build.log 2>&1 || { grep -E 'error|warning' artifacts/build.log | sort -u | head -20 >&2; exit 1; }
+done
+exec artifacts/bin/Slipway.Bench/release/Slipway.Bench "$@"
