@@ -90,7 +90,9 @@ public sealed class ModelRouter(Func<string, string, LoadedModel> load)
             criteria ??= table?.Comparison?.Criteria ?? new ShadowCriteria();
             var comparison = table?.Comparison is { } running && (table.Shadow?.Version ?? table.Candidate?.Version) == version && running.Criteria == criteria
                 ? running
-                : new ShadowStatistics(criteria, table?.Stable is { } compared ? new FeatureSkew(compared.Model.FeatureNames, compared.Model.Baseline) : null);
+                : new ShadowStatistics(
+                    criteria, table?.Stable is { } compared ? new FeatureSkew(compared.Model.FeatureNames, compared.Model.Baseline) : null,
+                    new FeatureSkew(loaded.FeatureNames, loaded.Baseline));
             Swap(new RouteTable(
                 model, table?.Stable,
                 share > 0 ? new Arm(ArmRole.Candidate, loaded) : null, share, salt, sticky,

@@ -74,7 +74,7 @@ internal sealed class ShadowMirror : BackgroundService
             for (var row = 0; row < copy.Rows; row++)
             {
                 copy.Comparison.Record(copy.StableOutputs[row], outputs[row]);
-                copy.Comparison.StableSkew?.Count(copy.Features.Slice(row * copy.Shadow.Model.FeatureNames.Count, copy.Shadow.Model.FeatureNames.Count));
+                copy.Comparison.CountInputs(copy.Features.Slice(row * copy.Shadow.Model.FeatureNames.Count, copy.Shadow.Model.FeatureNames.Count));
             }
         }
         catch (Exception e)

@@ -33,7 +33,8 @@ public sealed record ShadowSnapshot(
 /// Counts the copies that the shadow has scored in the bins of the stable version's baseline, so that the two versions' skew
 /// compares on the same rows even when a slow shadow drops most copies; null counts nothing.
 /// </param>
-public sealed class ShadowStatistics(ShadowCriteria criteria, FeatureSkew? stableSkew = null)
+/// <param name="shadowSkew">Counts the same copies in the bins of the shadow's own baseline; null counts nothing.</param>
+public sealed class ShadowStatistics(ShadowCriteria criteria, FeatureSkew? stableSkew = null, FeatureSkew? shadowSkew = null)
 {
     private readonly Lock _lock = new();
     private readonly long[] _latency = new long[LatencyHistogram.BucketCount];
@@ -52,6 +53,16 @@ public sealed class ShadowStatistics(ShadowCriteria criteria, FeatureSkew? stabl
 
     /// <summary>The scored copies against the stable version's baseline; null when it has none.</summary>
     public FeatureSkew? StableSkew { get; } = stableSkew;
+
+    /// <summary>The same copies against the shadow's baseline; null when it has none.</summary>
+    public FeatureSkew? ShadowSkew { get; } = shadowSkew;
+
+    /// <summary>Counts the inputs of one scored copy. One caller at a time.</summary>
+    public void CountInputs(ReadOnlySpan<float> features)
+    {
+        StableSkew?.Count(features);
+        ShadowSkew?.Count(features);
+    }
 
     /// <summary>Adds one compared row.</summary>
     public void Record(double stable, double shadow)

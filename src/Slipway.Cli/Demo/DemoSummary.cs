@@ -3,6 +3,7 @@ using Slipway.Cli.Commands;
 using Slipway.Client;
 using Slipway.Contracts;
 using Slipway.Contracts.Datasets;
+using Slipway.Contracts.Governance;
 using Slipway.Contracts.Host;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
@@ -49,11 +50,16 @@ internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
 
         var audit = await client.GetAsync<Page<AuditEventResponse>>("audit?limit=1", ct);
         Row("Audit events", audit.Items.Count == 0 ? "none" : audit.Items[0].Seq.ToString("N0", CultureInfo.InvariantCulture));
+        var proof = await client.GetAsync<VerificationReport>("verify", ct);
+        var failed = proof.Checks.Where(check => !check.Passed).ToList();
+        Row("Verify", failed.Count == 0
+            ? $"all {proof.Checks.Count} checks passed: audit chain, {proof.BlobsChecked:N0} stored files ({proof.BytesChecked / 1048576.0:N0} MiB) re-hashed, lineage of production"
+            : $"{failed.Count} of {proof.Checks.Count} checks failed: {string.Join("; ", failed.Select(check => $"{check.Name} {check.Subject}: {check.Detail}"))}");
         Row("Time and memory", string.Create(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:0} s; server {server.MemoryBytes / 1048576.0:0} MiB now, {server.MemoryPeakBytes / 1048576.0:0} MiB at most"));
         console.Write(table);
         console.Write(MonitorCommand.DriftTable(await client.GetAsync<IReadOnlyList<DriftByMonth>>($"monitors/{DemoRun.Model}/drift?by=month", ct)));
         console.MarkupLineInterpolated($"Pages: [link]{server.Address}[/]");
-        return ExitCode.Ok;
+        return proof.Passed ? ExitCode.Ok : ExitCode.FailedCheck;
     }
 
     private static string Auc(IReadOnlyDictionary<string, double> metrics) => metrics.TryGetValue("auc", out var auc) ? auc.ToString("0.0000", CultureInfo.InvariantCulture) : "-";

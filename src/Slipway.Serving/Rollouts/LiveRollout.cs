@@ -48,7 +48,7 @@ internal sealed class LiveRollout(RolloutSpec spec)
         _candidate = candidate.Statistics.Snapshot();
         _shadow = table.Comparison?.Snapshot();
         _stableSkew = table.Comparison?.StableSkew is { } copies ? ByName(copies) : [];
-        _candidateSkew = ByName(candidate.Skew);
+        _candidateSkew = table.Comparison?.ShadowSkew is { } own ? ByName(own) : [];
     }
 
     public RolloutEvidence Collect(RouteTable table, bool approved)
@@ -80,7 +80,7 @@ internal sealed class LiveRollout(RolloutSpec spec)
         var stable = comparison.StableSkew is { } copies ? ByName(copies) : [];
         return
         [
-            .. _countedCandidate!.Skew.Snapshot().Select(feature =>
+            .. (comparison.ShadowSkew?.Snapshot() ?? []).Select(feature =>
             {
                 var (psi, values) = Psi(feature, _candidateSkew);
                 return new SkewEvidence(feature.Name, values, psi, stable.TryGetValue(feature.Name, out var own) ? Psi(own, _stableSkew).Psi : null);

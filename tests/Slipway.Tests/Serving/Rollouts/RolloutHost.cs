@@ -144,6 +144,7 @@ internal sealed class RolloutHost : IAsyncDisposable
             {
                 var copy = _behaviours[shadow.Version];
                 table.Comparison!.Record(behaviour.Output, copy.Output);
+                table.Comparison.CountInputs(features);
                 table.Comparison.RecordRun(copy.LatencyUs, failed: _random.NextDouble() < copy.ErrorRate);
                 predictions.Append(shadow, id, now.ToUnixTimeMilliseconds(), features, (float)copy.Output, key);
             }
