@@ -47,6 +47,26 @@ public sealed class MonitorActionTests
         Assert.Contains(host.Get<Lineage>().Downstream(new NodeRef(NodeKinds.Monitor, "delay")), edge => edge.To.Id == run.Id);
     }
 
+    [Fact, Trait("capability", "MON-16"), Trait("capability", "MON-12")]
+    public async Task An_action_that_asks_for_days_of_drift_waits_for_them_and_starts_over_after_a_quiet_window()
+    {
+        await using var host = new MonitorHost();
+        await host.ApplyPipelineAsync();
+        await host.ApplyAsync(WithRetraining.Replace("at_most_every: 10d", "sustained_for: 3d, at_most_every: 10d", StringComparison.Ordinal));
+        ServeDrift(host, 0, 2, 80); // two days: too short
+        ServeDrift(host, 2, 3, 0);
+        ServeDrift(host, 5, 2, 80); // two days again: the first two do not count
+        await host.RunAsync();
+        Assert.NotEmpty(host.Store.Alerts("delay", openOnly: false));
+        Assert.Empty(host.Store.Actions("delay"));
+
+        ServeDrift(host, 7, 2, 80);
+        await host.RunAsync();
+
+        var action = Assert.Single(host.Store.Actions("delay"));
+        Assert.InRange(action.WindowEnd, May.AddDays(8), May.AddDays(8.5));
+    }
+
     [Fact, Trait("capability", "MON-16")]
     public async Task At_most_every_holds_across_alerts_and_restarts_and_allows_the_next_one_afterwards()
     {

@@ -1,3 +1,4 @@
+using Slipway.Contracts.Monitoring;
 using Slipway.Serving;
 
 namespace Slipway.Tests.Serving;
@@ -73,5 +74,18 @@ public sealed class ArmStatisticsTests
         var snapshot = shadow.Snapshot();
 
         Assert.Equal((4, 3, 1), (snapshot.Compared, snapshot.Disagreements, snapshot.DecisionsDiffer));
+    }
+
+    [Fact]
+    public void A_shadows_copies_are_counted_in_the_bins_of_both_versions()
+    {
+        static ModelBaseline Baseline(double edge) => new(new Dictionary<string, FeatureBaseline> { ["distance"] = new([edge], [1, 1], 0, 0, 1, 0, 30) }, new BaselineHistogram([0.5], [1, 1]), null!, 2);
+        var shadow = new ShadowStatistics(new ShadowCriteria(), new FeatureSkew(["distance"], Baseline(10)), new FeatureSkew(["distance"], Baseline(20)));
+        shadow.CountInputs([15]);
+        shadow.CountInputs([float.NaN]);
+
+        Assert.Equal([0, 1], shadow.StableSkew!.Snapshot()[0].Actual);
+        Assert.Equal([1, 0], shadow.ShadowSkew!.Snapshot()[0].Actual);
+        Assert.Equal(1, shadow.ShadowSkew.Snapshot()[0].ActualNulls);
     }
 }
