@@ -65,6 +65,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
 
         Step("Papers and proof", "model card, strategy, maturity report, verification");
         var summary = new DemoSummary(engineer, _console);
+        await summary.WriteDocumentsAsync(examples, ct);
         return await summary.PrintAsync(dataset, server, _watch.Elapsed, _state, ct);
     }
 

@@ -15,6 +15,18 @@ namespace Slipway.Cli.Demo;
 /// <summary>What happened, read back from the server's records; nothing here is remembered from the run.</summary>
 internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
 {
+    /// <summary>Model card, strategy and maturity report; nothing new is written while no fact has changed.</summary>
+    public async Task WriteDocumentsAsync(string examples, CancellationToken ct)
+    {
+        var requirements = new Dictionary<string, string>(StringComparer.Ordinal) { ["requirements"] = await File.ReadAllTextAsync(Path.Combine(examples, "requirements.txt"), ct) };
+        foreach (var request in (GenerateDocument[])
+            [new(DocumentType.ModelCard, DemoRun.Model), new(DocumentType.Strategy, null, requirements), new(DocumentType.Maturity)])
+        {
+            var written = await client.PostAsync<GeneratedDocument>("documents", request, ct);
+            console.MarkupLineInterpolated($"  {written.Document.Id}: {written.Document.Title} ({written.Document.File}{(written.Created ? "" : ", unchanged")})");
+        }
+    }
+
     public async Task<int> PrintAsync(DatasetVersion dataset, DemoServer server, TimeSpan elapsed, DemoState state, CancellationToken ct)
     {
         var table = new Table().Border(TableBorder.Rounded).HideHeaders().AddColumn("what").AddColumn("found");
@@ -50,6 +62,10 @@ internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
 
         var audit = await client.GetAsync<Page<AuditEventResponse>>("audit?limit=1", ct);
         Row("Audit events", audit.Items.Count == 0 ? "none" : audit.Items[0].Seq.ToString("N0", CultureInfo.InvariantCulture));
+        var maturity = await client.GetAsync<MaturityReport>("maturity", ct);
+        Row("Maturity", string.Create(CultureInfo.InvariantCulture, $"{maturity.Score:0} of 100: ") + string.Join(", ", maturity.Dimensions.Select(dimension => $"{dimension.Name} level {dimension.Level}")));
+        var documents = (await client.GetAsync<DocumentList>("documents", ct)).Documents.Where(document => document.Newest).ToList();
+        Row("Documents", string.Join(", ", documents.Select(document => document.Id)));
         var proof = await client.GetAsync<VerificationReport>("verify", ct);
         var failed = proof.Checks.Where(check => !check.Passed).ToList();
         Row("Verify", failed.Count == 0
