@@ -124,6 +124,11 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         ? JsonSerializer.Deserialize<ValidationReport>(json, JsonDefaults.Options)
         : null;
 
+    /// <summary>Whether a version had passed its checks by an instant.</summary>
+    public bool HadPassedBy(string name, int version, DateTimeOffset instant) => database.Read(connection => connection.ExecuteScalar<int>(
+        "SELECT count(*) FROM dataset_validations WHERE name = @name AND version = @version AND passed = 1 AND validated_at_ms <= @instant",
+        new { name, version, instant = instant.ToUnixTimeMilliseconds() })) > 0;
+
     /// <summary>How many checks of any version have failed since an instant.</summary>
     public int CountFailedValidations(DateTimeOffset since) => database.Read(connection => connection.ExecuteScalar<int>(
         "SELECT count(*) FROM dataset_validations WHERE passed = 0 AND validated_at_ms >= @since", new { since = since.ToUnixTimeMilliseconds() }));

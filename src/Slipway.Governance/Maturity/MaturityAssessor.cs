@@ -196,7 +196,7 @@ public sealed class MaturityAssessor(
 
     private bool ValidatedBefore(ModelVersionRecord version) =>
         runs.Find(version.RunId) is { } run && version.Datasets.Count > 0
-        && version.Datasets.All(dataset => datasets.FindValidation(dataset.Name, dataset.Version) is { Passed: true } report && report.ValidatedAt.ToUnixTimeMilliseconds() <= run.StartTimeMs);
+        && version.Datasets.All(dataset => datasets.HadPassedBy(dataset.Name, dataset.Version, DateTimeOffset.FromUnixTimeMilliseconds(run.StartTimeMs)));
 
     private PipelineRun? PipelineRun(ModelVersionRecord version) => version.PipelineRunId is { } id ? pipelines.Find(id) : null;
 

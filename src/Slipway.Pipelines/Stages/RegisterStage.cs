@@ -11,8 +11,9 @@ internal sealed class RegisterStage(ModelRegistry registry) : StageKind
 {
     /// <param name="Bump"><c>auto</c>, <c>major</c>, <c>minor</c>, <c>patch</c> or a version.</param>
     /// <param name="Description">What the version is for.</param>
+    /// <param name="Owner">Who answers for it; null: whoever started the run.</param>
     /// <param name="Tags">Set on the version, such as <c>intended_use</c>, <c>limitations</c>, <c>risk_tier</c>, which its model card quotes.</param>
-    internal sealed record RegisterSettings(string Bump, string Description, IReadOnlyDictionary<string, string> Tags);
+    internal sealed record RegisterSettings(string Bump, string Description, string? Owner, IReadOnlyDictionary<string, string> Tags);
 
     private sealed record Registered(string Model, string Version, int Number);
 
@@ -28,7 +29,7 @@ internal sealed class RegisterStage(ModelRegistry registry) : StageKind
     public override bool NeedsSettings => false;
 
     public override object ReadSettings(DefinitionYaml with) => new RegisterSettings(
-        with.OptionalText("bump") ?? "auto", with.OptionalText("description") ?? "", with.OptionalMap("tags")?.AllTexts() ?? new Dictionary<string, string>());
+        with.OptionalText("bump") ?? "auto", with.OptionalText("description") ?? "", with.OptionalText("owner"), with.OptionalMap("tags")?.AllTexts() ?? new Dictionary<string, string>());
 
     public override async Task RunAsync(StageContext context, CancellationToken cancellationToken)
     {
@@ -59,6 +60,7 @@ internal sealed class RegisterStage(ModelRegistry registry) : StageKind
             Commit = candidate.Commit,
             PipelineRunId = context.RunId,
             Description = settings.Description,
+            Owner = settings.Owner,
             Tags = new Dictionary<string, string>(settings.Tags)
             {
                 ["trainer"] = candidate.Name,

@@ -14,7 +14,7 @@ public sealed class RolloutSpecTests
         Assert.Equal([0, 5, 25, 50, 100], spec.Steps.Select(step => step.Percent));
         Assert.NotNull(spec.Disagreement);
         Assert.Equal(0.1, spec.Skew!.LimitOf("flight:distance"));
-        Assert.Equal(0.5, spec.Skew.LimitOf("calendar:hour"));
+        Assert.Equal(20, spec.Skew.LimitOf("calendar:hour"));
     }
 
     [Theory, Trait("capability", "SRV-12")]
