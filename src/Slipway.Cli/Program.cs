@@ -42,7 +42,12 @@ if (parsed.Errors.Count > 0)
 
 try
 {
-    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+    return await parsed.InvokeAsync(new InvocationConfiguration
+    {
+        EnableDefaultExceptionHandler = false,
+        // The host's own limit for requests under way is 30 seconds; a shorter one here would cut its shutdown off.
+        ProcessTerminationTimeout = TimeSpan.FromSeconds(40),
+    });
 }
 catch (ServerUnreachableException e)
 {

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text.Json;
 using Dapper;
 using Slipway.Contracts;
@@ -35,20 +36,20 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         var temporary = Path.Combine(options.TemporaryDirectory, $"dataset-{Guid.NewGuid():N}.parquet");
         try
         {
-            await using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+            using var digest = SHA256.Create();
+            await using (var hashing = new CryptoStream(new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None), digest, CryptoStreamMode.Write))
             {
-                await parquet.CopyToAsync(file, 128 * 1024, cancellationToken);
+                await parquet.CopyToAsync(hashing, 128 * 1024, cancellationToken);
             }
 
-            // Read before it is stored, so that nothing but Parquet becomes a version.
-            var (columns, rows) = Inspect(temporary, cancellationToken);
-            var blob = await blobs.PutFileAsync(temporary, cancellationToken);
-            if (FindByDigest(name, blob.Sha256) is { } existing)
+            if (FindByDigest(name, Convert.ToHexStringLower(digest.Hash!)) is { } existing)
             {
                 return existing;
             }
 
-            var profile = DatasetProfiler.Profile(duckDb, blobs.PathOf(blob.Sha256), columns, cancellationToken);
+            // Read whole before it is stored, so that nothing but good Parquet becomes a version or takes room among the blobs.
+            var (columns, rows, profile) = Inspect(temporary, cancellationToken);
+            var blob = await blobs.PutFileAsync(temporary, cancellationToken);
             var profileBlob = await blobs.PutAsync(JsonSerializer.SerializeToUtf8Bytes(profile, JsonDefaults.Options), cancellationToken);
             return await database.WriteAsync(transaction => Insert(transaction, name, blob, rows, columns, profileBlob.Sha256, by), cancellationToken);
         }
@@ -170,7 +171,7 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         return record;
     }
 
-    private (IReadOnlyList<ColumnSchema> Columns, long Rows) Inspect(string path, CancellationToken cancellationToken)
+    private (IReadOnlyList<ColumnSchema> Columns, long Rows, DatasetProfile Profile) Inspect(string path, CancellationToken cancellationToken)
     {
         if (!HasParquetMarks(path))
         {
@@ -187,11 +188,16 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
                 columns = [.. reader.Columns.Select(column => new ColumnSchema(column.Name, ColumnTypes.NameOf(column), Nullable: true))];
             }
 
-            return (columns, connection.QueryScalar<long>($"SELECT count(*) FROM {source}", cancellationToken));
+            var rows = connection.QueryScalar<long>($"SELECT count(*) FROM {source}", cancellationToken);
+            return (columns, rows, DatasetProfiler.Profile(duckDb, path, columns, cancellationToken));
+        }
+        catch (DuckDbException e) when (e.Message.Contains("Out of Memory", StringComparison.Ordinal) || e.Message.Contains("No space left", StringComparison.Ordinal))
+        {
+            throw new SlipwayException(ErrorCode.Unavailable, "The server has too little memory or disk to read this file now; try again later, or send it in smaller files.", e);
         }
         catch (DuckDbException e)
         {
-            throw new SlipwayException(ErrorCode.InvalidArgument, "The body is not a readable Parquet file: its footer is damaged or uses a feature that is not supported; write it again and send it whole.", e);
+            throw new SlipwayException(ErrorCode.InvalidArgument, "The body is not a readable Parquet file: it is damaged or uses a feature that is not supported; write it again and send it whole.", e);
         }
     }
 

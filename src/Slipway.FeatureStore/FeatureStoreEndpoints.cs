@@ -102,7 +102,7 @@ public static class FeatureStoreEndpoints
 
         static ServedFeature Find(IReadOnlyList<FeatureViewRecord> views, string reference)
         {
-            if (!FeatureNames.IsReference(reference))
+            if (reference is null || !FeatureNames.IsReference(reference))
             {
                 throw new SlipwayException(ErrorCode.InvalidArgument, $"'features' holds '{reference}'; a reference reads entity:feature, such as airport:late_rate_7d.");
             }

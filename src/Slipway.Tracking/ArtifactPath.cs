@@ -9,7 +9,7 @@ public static class ArtifactPath
     private const int LengthMax = 1000;
 
     private static readonly SearchValues<string> Encoded =
-        SearchValues.Create(["%2e", "%2f", "%5c", "%00", "%25"], StringComparison.OrdinalIgnoreCase);
+        SearchValues.Create(["%2e", "%2f", "%5c", "%00", "%25", "%c0", "%c1"], StringComparison.OrdinalIgnoreCase);
 
     /// <summary>The path as given when it is canonical.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: absolute, holds '..', a backslash, a drive, a control character or an encoded form of these.</exception>
@@ -25,7 +25,7 @@ public static class ArtifactPath
             throw Refused(path, "it may not hold a backslash or a control character");
         }
 
-        // Encoded twice: what reaches us still holds an escape after the server has undone one.
+        // Encoded twice, or as overlong UTF-8 (%c0, %c1): what reaches us still holds an escape after the server has undone one.
         if (path.AsSpan().ContainsAny(Encoded))
         {
             throw Refused(path, "it may not hold an encoded '.', '/', '\\', '%' or NUL");

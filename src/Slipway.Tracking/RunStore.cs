@@ -352,7 +352,8 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         CheckMaxResults(search.MaxResults);
         var sql = new SqlParts();
         var experimentIds = search.ExperimentIds.Select(id => ExperimentStore.TryId(id, out var number) ? number : -1).Distinct().ToList();
-        sql.Conditions.Add($"r.experiment_id IN ({string.Join(", ", experimentIds.Select(id => sql.Parameter(id)))})");
+        // One parameter for them all: binding is quadratic in the number of parameters, and a caller may name every experiment there is.
+        sql.Conditions.Add($"r.experiment_id IN (SELECT value FROM json_each({sql.Parameter($"[{string.Join(',', experimentIds)}]")}))");
         sql.Conditions.Add(search.View switch
         {
             LifecycleView.Active => "r.lifecycle_stage = 'active'",

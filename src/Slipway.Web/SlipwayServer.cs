@@ -62,7 +62,7 @@ public static class SlipwayServer
         services.AddSlipwayDatasets();
         services.AddSlipwayFeatureStore();
         services.AddSlipwayRegistry();
-        services.AddSlipwayServing();
+        services.AddSlipwayServing(serving => serving.BodyBytesMax = options.MaxBodyBytes);
         services.AddSlipwayPipelines();
         services.AddSlipwayMonitoring();
         services.AddSlipwayGovernance();
@@ -92,8 +92,6 @@ public static class SlipwayServer
         app.MapSlipwayMonitoring();
         app.MapSlipwayGovernance();
         app.MapSlipwayPages();
-        app.MapFallback(context => ErrorMiddleware.WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {context.Request.Method} {context.Request.Path}."))
-            .WithMetadata(new RequiredAccess(Permission.None));
         return app;
     }
 

@@ -110,7 +110,7 @@ internal static class V2Endpoints
         for (var i = 0; i < parsed.Length; i++)
         {
             var entry = request.Labels[i];
-            if (string.IsNullOrEmpty(entry.Id) || entry.Id.Length > 512)
+            if (entry is not { Id.Length: > 0 and <= 512 })
             {
                 throw new SlipwayException(ErrorCode.InvalidArgument, $"labels[{i}].id is missing or longer than 512 characters; send the prediction_id of the answer.");
             }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Slipway.Contracts;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace Slipway.Storage.Definitions;
@@ -14,6 +15,10 @@ public sealed class DefinitionYaml
 {
     // A hundred thousand days, so that adding one to an instant cannot overflow.
     private const double DurationDaysMax = 100_000;
+
+    private const int CharactersMax = 256 * 1024;
+    private const int DepthMax = 32;
+    private const int FaultsShownMax = 20;
 
     private readonly YamlMappingNode _mapping;
     private readonly string _path;
@@ -34,6 +39,7 @@ public sealed class DefinitionYaml
     {
         try
         {
+            CheckShape(yaml);
             var stream = new YamlStream();
             stream.Load(new StringReader(yaml));
             return stream.Documents is [{ RootNode: YamlMappingNode root }]
@@ -43,6 +49,31 @@ public sealed class DefinitionYaml
         catch (YamlException e)
         {
             throw new SlipwayException(ErrorCode.InvalidArgument, $"Line {e.Start.Line}: this is not valid YAML: {e.InnerException?.Message ?? e.Message}", e);
+        }
+    }
+
+    // Read as events, before a tree is made: as a tree, ten thousand brackets overflow the stack, and an anchor that holds
+    // itself as a key never ends; either would take the whole process down.
+    private static void CheckShape(string yaml)
+    {
+        if (yaml.Length > CharactersMax)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"A definition may have {CharactersMax} characters, not {yaml.Length}; shorten it, and keep data in a dataset.");
+        }
+
+        var depth = 0;
+        for (var parser = new Parser(new StringReader(yaml)); parser.MoveNext();)
+        {
+            switch (parser.Current)
+            {
+                case AnchorAlias alias:
+                    throw new SlipwayException(ErrorCode.InvalidArgument, $"Line {alias.Start.Line}: the alias '*{alias.Value}' is not taken in definitions; write the value out.");
+                case MappingStart or SequenceStart when ++depth > DepthMax:
+                    throw new SlipwayException(ErrorCode.InvalidArgument, $"Line {parser.Current.Start.Line}: lists and mappings are nested more than {DepthMax} deep; no definition needs that.");
+                case MappingEnd or SequenceEnd:
+                    depth--;
+                    break;
+            }
         }
     }
 
@@ -236,7 +267,9 @@ public sealed class DefinitionYaml
         CollectUnknown();
         if (_faults.Count > 0)
         {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", _faults.Distinct(StringComparer.Ordinal))}.");
+            var faults = _faults.Distinct(StringComparer.Ordinal).ToList();
+            var more = faults.Count > FaultsShownMax ? $"; and {faults.Count - FaultsShownMax} more" : "";
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", faults.Take(FaultsShownMax))}{more}.");
         }
     }
 

@@ -19,7 +19,8 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
 
     public Task InvokeAsync(HttpContext context)
     {
-        if (context.GetEndpoint() is not { } endpoint)
+        // Nothing there, or routing's own refusal of the verb or content type: neither reaches any of our code.
+        if (context.GetEndpoint() is not RouteEndpoint endpoint)
         {
             return next(context);
         }

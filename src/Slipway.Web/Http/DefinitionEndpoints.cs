@@ -9,6 +9,9 @@ namespace Slipway.Web.Http;
 /// <summary>Applies folders of definition files: checked all together, stored by the project that owns each kind.</summary>
 internal static class DefinitionEndpoints
 {
+    private const int FaultsShownMax = 20;
+    private const long DiffCellsMax = 4_000_000;
+
     public static void MapDefinitions(this IEndpointRouteBuilder app)
     {
         app.MapPost("/api/slipway/v1/definitions", Apply).WithSummary("Apply definition files").WithMetadata(new RequiredAccess(Permission.Write));
@@ -31,14 +34,24 @@ internal static class DefinitionEndpoints
         var owners = kinds.ToDictionary(kind => kind.Kind, StringComparer.Ordinal);
         var faults = new List<string>();
         var plan = new List<(DefinitionFile File, IDefinitionKind Owner, string Name)>();
-        foreach (var file in request.Files)
+        foreach (var (index, file) in request.Files.Index())
         {
+            if (file is not { Path: not null, Yaml: not null })
+            {
+                faults.Add($"files[{index}] needs 'path' and 'yaml', both texts");
+                continue;
+            }
+
             try
             {
                 var yaml = DefinitionYaml.Parse(file.Yaml);
                 var kind = yaml.Text("kind");
                 var name = yaml.Text("name");
-                if (owners.TryGetValue(kind, out var owner))
+                if (name.Length == 0)
+                {
+                    faults.Add($"{file.Path}: 'name' is missing; give it a text");
+                }
+                else if (owners.TryGetValue(kind, out var owner))
                 {
                     owner.Validate(DefinitionYaml.Parse(file.Yaml));
                     plan.Add((file, owner, name));
@@ -61,7 +74,8 @@ internal static class DefinitionEndpoints
 
         if (faults.Count > 0)
         {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", faults)}. Nothing was applied.");
+            var more = faults.Count > FaultsShownMax ? $"; and {faults.Count - FaultsShownMax} more files" : "";
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", faults.Take(FaultsShownMax))}{more}. Nothing was applied.");
         }
 
         var results = new List<ApplyResult>();
@@ -84,6 +98,11 @@ internal static class DefinitionEndpoints
     {
         var a = before.Split('\n');
         var b = after.Split('\n');
+        if ((long)a.Length * b.Length > DiffCellsMax)
+        {
+            return [$"- {a.Length} lines", $"+ {b.Length} lines"];
+        }
+
         var common = new int[a.Length + 1, b.Length + 1];
         for (var i = a.Length - 1; i >= 0; i--)
         {

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
@@ -10,13 +11,17 @@ namespace Slipway.Web.Http;
 /// <summary>
 /// The one place where a failure becomes a reply: the code decides the status, the endpoint's <see cref="ErrorShape"/> the body.
 /// </summary>
-internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddleware> logger)
+internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddleware> logger)
 {
     public async Task InvokeAsync(HttpContext context)
     {
         try
         {
             await next(context);
+            if (context.Response is { HasStarted: false, StatusCode: 400 or 404 or 405 or 413 or 415, ContentType: null, ContentLength: null or 0 })
+            {
+                await ExplainAsync(context);
+            }
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
@@ -43,16 +48,20 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
     }
 
     /// <summary>Answers with a failure in the endpoint's shape; null code means a fault of ours.</summary>
-    internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message)
+    /// <param name="context">The request.</param>
+    /// <param name="code">The kind of failure.</param>
+    /// <param name="message">One sentence.</param>
+    /// <param name="exactStatus">A status that no code stands for, such as 405; else the code decides.</param>
+    internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message, int? exactStatus = null)
     {
         if (PageRoute.IsPage(context))
         {
             context.Response.Clear();
-            return PageRoute.WriteErrorAsync(context, Status(code), Title(code), message);
+            return PageRoute.WriteErrorAsync(context, exactStatus ?? Status(code), Title(code), message);
         }
 
         var envelope = context.GetEndpoint()?.Metadata.GetMetadata<ErrorShape>()?.Envelope ?? EnvelopeOfPath(context.Request.Path);
-        var status = code is { } coded && envelope is ErrorEnvelope.Mlflow ? MlflowErrorCodes.Of(coded).Status : Status(code);
+        var status = exactStatus ?? (code is { } coded && envelope is ErrorEnvelope.Mlflow ? MlflowErrorCodes.Of(coded).Status : Status(code));
         var response = context.Response;
         response.Clear();
         response.StatusCode = status;
@@ -96,13 +105,73 @@ internal sealed class ErrorMiddleware(RequestDelegate next, ILogger<ErrorMiddlew
     {
         SlipwayException failure => (failure.Code, failure.Message),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } =>
-            (ErrorCode.TooLarge, "The request body is over this server's limit; send less at a time, or raise --max-body."),
+            (ErrorCode.TooLarge, TooLarge),
         BadHttpRequestException { InnerException: JsonException json } => (ErrorCode.InvalidArgument, Sentence(json)),
-        BadHttpRequestException bad => (ErrorCode.InvalidArgument, bad.Message),
+        BadHttpRequestException bad => (ErrorCode.InvalidArgument, Sentence(bad)),
         JsonException json => (ErrorCode.InvalidArgument, Sentence(json)),
         SqliteException { SqliteErrorCode: 13 } or IOException { HResult: 28 } => (ErrorCode.Unavailable, "The server's disk is full; free some space and try again."),
         _ => (null, "Internal error; the server's log has the details under this request id."),
     };
+
+    // Routing and binding refuse some requests with a bare status: nothing at the path, a verb or a content type that the route
+    // does not take, a body that went over the limit while it was read.
+    private static Task ExplainAsync(HttpContext context)
+    {
+        var request = context.Request;
+        var status = context.Response.StatusCode;
+        switch (status)
+        {
+            case StatusCodes.Status404NotFound:
+                return WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {request.Method} {request.Path}.");
+            case StatusCodes.Status405MethodNotAllowed:
+                var allowed = context.Response.Headers.Allow.ToString();
+                context.Response.OnStarting(() =>
+                {
+                    context.Response.Headers.Allow = allowed;
+                    return Task.CompletedTask;
+                });
+                return WriteAsync(context, ErrorCode.InvalidArgument, $"{request.Path} takes {allowed}, not {request.Method}.", status);
+            case StatusCodes.Status413PayloadTooLarge:
+                return WriteAsync(context, ErrorCode.TooLarge, TooLarge);
+            case StatusCodes.Status415UnsupportedMediaType:
+                return WriteAsync(context, ErrorCode.InvalidArgument, string.IsNullOrEmpty(request.ContentType)
+                    ? "The body is missing or does not say what it is; send a JSON object with the header Content-Type: application/json."
+                    : $"The Content-Type '{request.ContentType}' is not taken here; send a JSON object with the header Content-Type: application/json.", status);
+            default:
+                return WriteAsync(context, ErrorCode.InvalidArgument, "The request cannot be read; see the API reference for what this route takes.");
+        }
+    }
+
+    private const string TooLarge = "The request body is over this server's limit; send less at a time, or raise --max-body.";
+
+    // The framework speaks of the method's parameters: Failed to bind parameter "Nullable<DateTimeOffset> from" from "x".
+    private static string Sentence(BadHttpRequestException bad)
+    {
+        if (UnreadableParameter().Match(bad.Message) is { Success: true } unreadable)
+        {
+            var expected = unreadable.Groups["type"].Value switch
+            {
+                "int" or "long" or "Int32" or "Int64" => "a whole number",
+                "double" or "Double" => "a number",
+                "bool" or "Boolean" => "true or false",
+                "DateTimeOffset" => "an instant such as 2001-05-31T06:00:00Z",
+                _ => "of another type",
+            };
+            return $"'{unreadable.Groups["name"].Value}' must be {expected}, not '{unreadable.Groups["value"].Value}'.";
+        }
+
+        return MissingParameter().Match(bad.Message) is { Success: true } missing
+            ? $"'{missing.Groups["name"].Value}' is missing from the {missing.Groups["place"].Value}."
+            : bad.Message.Contains("body", StringComparison.Ordinal)
+                ? "The body is missing or null; send a JSON object with the header Content-Type: application/json."
+                : bad.Message;
+    }
+
+    [GeneratedRegex("""^Failed to bind parameter "(Nullable<)?(?<type>\w+)>? (?<name>\w+)" from "(?<value>.*)"\.$""", RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    private static partial Regex UnreadableParameter();
+
+    [GeneratedRegex("""^Required parameter "\S+ (?<name>\w+)" was not provided from (?<place>query string|route)""", RegexOptions.ExplicitCapture)]
+    private static partial Regex MissingParameter();
 
     private static string Sentence(JsonException json)
     {

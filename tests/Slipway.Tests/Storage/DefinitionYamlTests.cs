@@ -120,7 +120,10 @@ public sealed class DefinitionYamlTests
     [InlineData("a: [1", "not valid YAML")]
     [InlineData("a: 1\na: 2", "not valid YAML")]
     [InlineData("a: \"\\q\"", "not valid YAML")]
-    [InlineData("a: *nothing", "not valid YAML")]
+    [InlineData("a: *nothing", "the alias '*nothing' is not taken")]
+    [InlineData("a: &a [*a]", "the alias '*a' is not taken")]
+    [InlineData("? &a [*a]\n: 1", "the alias '*a' is not taken")]
+    [InlineData("a: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "nested more than 32 deep")]
     public void What_is_no_single_mapping_is_refused(string text, string part)
     {
         var error = Assert.Throws<SlipwayException>(() => DefinitionYaml.Parse(text));
