@@ -26,6 +26,7 @@ public static class ServingServices
         services.AddSingleton(provider => new ModelRouter(provider.GetRequiredService<ModelLoader>().Load));
         services.AddSingleton<PinnedVersions>();
         services.AddSingleton<PredictionLog>();
+        services.AddSingleton<LoggedPredictions>();
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
         services.AddSingleton<InferHandler>();

@@ -66,7 +66,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         Step("Papers and proof", "model card, strategy, maturity report, verification");
         var summary = new DemoSummary(engineer, _console);
         await summary.WriteDocumentsAsync(examples, ct);
-        return await summary.PrintAsync(dataset, server, _watch.Elapsed, _state, ct);
+        return await summary.PrintAsync(dataset, server, _watch.Elapsed, ct);
     }
 
     private async Task LiveAsync(SlipwayClient engineer, SlipwayClient approver, DatasetVersion dataset, CancellationToken ct)
@@ -175,7 +175,6 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         await _console.Progress().AutoClear(true).Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn()).StartAsync(async progress =>
         {
             var task = progress.AddTask("Replay", maxValue: (TrafficTo - TrafficFrom).TotalHours);
-            var before = replay.Requests;
             while (!replay.Finished)
             {
                 await replay.AdvanceAsync(ct);
@@ -183,8 +182,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
                 task.Description = Markup.Escape($"{replay.Clock:yyyy-MM-dd} {what}");
                 if (replay.Clock.Hour % 6 == 0)
                 {
-                    Update(_state with { ReplayedTo = replay.Clock, Requests = _state.Requests + replay.Requests - before });
-                    before = replay.Requests;
+                    Update(_state with { ReplayedTo = replay.Clock });
                     if (await done())
                     {
                         return;
@@ -192,7 +190,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
                 }
             }
 
-            Update(_state with { ReplayedTo = TrafficTo, Requests = _state.Requests + replay.Requests - before });
+            Update(_state with { ReplayedTo = TrafficTo });
         });
     }
 

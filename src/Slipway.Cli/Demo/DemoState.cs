@@ -15,9 +15,6 @@ internal sealed record DemoState
     /// <summary>Traffic before this event time has been sent.</summary>
     public DateTimeOffset? ReplayedTo { get; init; }
 
-    /// <summary>Requests answered so far, over all starts.</summary>
-    public long Requests { get; init; }
-
     /// <summary>The pipeline run that retrained after drift.</summary>
     public string? RetrainingRun { get; init; }
 

@@ -27,7 +27,7 @@ internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
         }
     }
 
-    public async Task<int> PrintAsync(DatasetVersion dataset, DemoServer server, TimeSpan elapsed, DemoState state, CancellationToken ct)
+    public async Task<int> PrintAsync(DatasetVersion dataset, DemoServer server, TimeSpan elapsed, CancellationToken ct)
     {
         var table = new Table().Border(TableBorder.Rounded).HideHeaders().AddColumn("what").AddColumn("found");
         void Row(string what, string found) => table.AddRow($"[bold]{Markup.Escape(what)}[/]", Markup.Escape(found));
@@ -42,7 +42,9 @@ internal sealed class DemoSummary(SlipwayClient client, IAnsiConsole console)
             Row($"{DemoRun.Model} {version.Version}", $"{version.Stage}; test AUC {Auc(report.Metrics)} against {rivals}; test set {test.Rows:N0} rows, {report.TestSetSha256[..12]}…");
         }
 
-        Row("Requests served", state.Requests.ToString("N0", CultureInfo.InvariantCulture));
+        var served = (await client.GetAsync<IReadOnlyList<LoggedPredictionCount>>($"deployments/{DemoRun.Model}/predictions", ct)).Where(count => count.Arm is "stable" or "candidate").ToList();
+        Row("Requests served", $"{served.Sum(count => count.Predictions):N0}, {served.Sum(count => count.Failed):N0} failed: " +
+            string.Join(", ", served.Select(count => $"{count.Predictions:N0} by {count.Version} ({count.Arm})")));
         var rollouts = (await client.GetAsync<RolloutListResponse>($"rollouts?model={DemoRun.Model}", ct)).Rollouts;
         foreach (var rollout in rollouts.OrderBy(rollout => rollout.StartedAt))
         {

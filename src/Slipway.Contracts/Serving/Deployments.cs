@@ -12,6 +12,13 @@ namespace Slipway.Contracts.Serving;
 public sealed record DeploymentRecord(
     string Id, string Model, string Version, string Arm, DateTimeOffset StartedAt, DateTimeOffset? EndedAt, string? Outcome, string Reason);
 
+/// <summary>Logged predictions of one version in one role.</summary>
+/// <param name="Version">Semantic version.</param>
+/// <param name="Arm"><c>stable</c>, <c>candidate</c>, <c>shadow</c> or <c>direct</c>.</param>
+/// <param name="Predictions">Different prediction ids: a request that a client repeated counts once.</param>
+/// <param name="Failed">Of these, the ones that failed.</param>
+public sealed record LoggedPredictionCount(string Version, string Arm, long Predictions, long Failed);
+
 /// <summary>What one arm has served since its version was loaded.</summary>
 /// <param name="Arm"><c>stable</c> or <c>candidate</c>.</param>
 /// <param name="Version">Semantic version.</param>

@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
+using Slipway.Serving.Predictions;
 
 namespace Slipway.Serving.Deployments;
 
@@ -14,5 +15,7 @@ internal static class DeploymentEndpoints
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("List what runs now");
         app.MapGet("/api/slipway/v1/deployments/{model}", (string model, DeploymentReports reports) => TypedResults.Ok(reports.Get(model)))
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Show what runs for a model, what ran before, and its traffic");
+        app.MapGet("/api/slipway/v1/deployments/{model}/predictions", (string model, LoggedPredictions predictions, CancellationToken ct) => predictions.CountAsync(model, ct))
+            .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Count the logged predictions of each version in each role, over all restarts");
     }
 }

@@ -182,7 +182,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
     public async Task Home_counts_go_on_while_somebody_looks()
     {
         var (page, complaints) = await pages.OpenAsync("/");
-        var count = page.Locator(".counts a", new PageLocatorOptions { HasText = "predictions logged" }).Locator("strong");
+        var count = page.Locator(".counts a", new PageLocatorOptions { HasText = "predictions since the start" }).Locator("strong");
         var before = await count.InnerTextAsync();
         await pages.SendAsync(25);
         await Assertions.Expect(count).Not.ToHaveTextAsync(before, new LocatorAssertionsToHaveTextOptions { Timeout = 15_000 });

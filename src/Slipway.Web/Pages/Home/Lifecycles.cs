@@ -84,7 +84,7 @@ public sealed class Lifecycles(
             ("versions", Format.Count(models.Sum(model => model.Versions)), "/models"),
             ("datasets", Format.Count(datasets.ListDefinitions().Count), "/data"),
             ("experiments", Format.Count(runs.ListExperiments().Count), "/experiments"),
-            ("predictions logged", Format.Count(predictions.Written), "/deployments"),
+            ("predictions since the start", Format.Count(predictions.Written), "/deployments"),
             ("audit events", Format.Count(audit.Count()), "/governance/audit"),
         ], audit.List(limit: 8));
     }
