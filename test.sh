@@ -7,7 +7,7 @@ tests=artifacts/bin/Slipway.Tests/release/Slipway.Tests
 end_to_end=artifacts/bin/Slipway.EndToEnd/release/Slipway.EndToEnd
 
 if [ "${1:-}" = --list-capabilities ]; then
-  grep -rhoE '\[Trait\("capability", "[A-Z]+-[0-9]+"\)\]' tests --include='*.cs' | grep -oE '[A-Z]+-[0-9]+' | sort -t- -k1,1 -k2,2n | uniq -c |
+  grep -rhoE 'Trait\("capability", "[A-Z]+-[0-9]+"\)' tests --include='*.cs' | grep -oE '[A-Z]+-[0-9]+' | sort -t- -k1,1 -k2,2n | uniq -c |
     awk '{ printf "%-8s %d test%s\n", $2, $1, $1 == 1 ? "" : "s" }'
   exit
 fi

@@ -187,8 +187,10 @@ internal sealed class TrainStage(DuckDbDatabase duckDb, RunStore runs, BlobStore
             ["feature_service"] = $"{splits.FeatureSchema.Service}@{splits.FeatureSchema.ServiceVersion}",
             ["splits_sha256"] = context.Input("splits").Sha256,
         };
+        // The kept model's figures stand at the curves' end, so that a curve of the same name does not jump back to its start.
+        var end = model.Curves.Count == 0 ? 0 : model.Curves.Max(point => point.Round);
         var points = model.Curves.Select(point => new MetricPoint(point.Key, point.Value, now, point.Round))
-            .Concat(metrics.Select(metric => new MetricPoint($"validation_{metric.Key}", metric.Value, now, 0)))
+            .Concat(metrics.Select(metric => new MetricPoint($"validation_{metric.Key}", metric.Value, now, end)))
             .Append(new MetricPoint("training_wall_seconds", wallSeconds, now, 0))
             .Append(new MetricPoint("training_cpu_seconds", cpuSeconds, now, 0));
 

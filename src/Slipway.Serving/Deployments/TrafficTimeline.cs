@@ -4,11 +4,11 @@ using Slipway.Contracts.Serving;
 
 namespace Slipway.Serving.Deployments;
 
-/// <summary>Traffic of each arm in intervals of ten seconds, in memory, for the charts: the last six hours.</summary>
+/// <summary>Traffic of each arm in intervals of two seconds, in memory, for the charts: the last three hours of two arms.</summary>
 internal sealed class TrafficTimeline(ModelRouter router, TimeProvider clock) : BackgroundService
 {
-    private const int PointsMax = 6 * 360 * 2;
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+    private const int PointsMax = 3 * 1800 * 2;
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
 
     private readonly ConcurrentDictionary<string, Queue<TrafficPoint>> _points = new(StringComparer.Ordinal);
     private readonly Dictionary<LoadedModel, (ArmSnapshot Before, DateTimeOffset At)> _before = [];

@@ -130,7 +130,7 @@ function option(data) {
     },
     xAxis: {
       ...axis, type: bars ? "category" : data.time ? "time" : "value", data: bars ? data.categories : undefined, name: data.x, nameLocation: "middle", nameGap: 28,
-      axisLabel: data.time ? { ...axis.axisLabel, formatter: times } : axis.axisLabel,
+      axisLabel: data.time ? { ...axis.axisLabel, formatter: times } : bars ? axis.axisLabel : { ...axis.axisLabel, formatter: number },
       splitLine: { show: false }, min: bars || data.time ? undefined : "dataMin", max: bars || data.time ? undefined : "dataMax",
     },
     yAxis: {

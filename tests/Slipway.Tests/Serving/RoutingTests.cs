@@ -123,4 +123,34 @@ public sealed class RoutingTests
 
         Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
     }
+
+    [Fact, Trait("capability", "SRV-11"), Trait("capability", "SRV-19")]
+    public async Task A_switch_between_two_versions_and_back_is_atomic_for_every_request()
+    {
+        var router = Router();
+        var (blue, green) = (router.Find("delay")!.Stable!.Model, ServingFixtures.Model("2.0.0"));
+        using var done = new CancellationTokenSource();
+        var seen = new System.Collections.Concurrent.ConcurrentDictionary<string, long>(StringComparer.Ordinal);
+        var requests = Enumerable.Range(0, 4).Select(_ => Task.Run(() =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                // One read of the table: whatever changes meanwhile, the request meets one whole version.
+                var table = router.Find("delay")!;
+                Assert.Same(table.Stable!.Model, table.Choose("user-1"u8)!.Model);
+                seen.AddOrUpdate(table.Stable.Version, 1, (_, count) => count + 1);
+            }
+        })).ToArray();
+        for (var i = 0; i < 500 || seen.Count < 2; i++)
+        {
+            router.SetStable(i % 2 == 0 ? green : blue);
+        }
+
+        router.SetStable(blue);
+        await done.CancelAsync();
+        await Task.WhenAll(requests);
+
+        Assert.Equal(["1.0.0", "2.0.0"], seen.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal("1.0.0", router.Find("delay")!.Stable!.Version);
+    }
 }

@@ -7,7 +7,7 @@ namespace Slipway.Web.Pages.Deployments;
 public static class TrafficCharts
 {
     private const int BucketsMax = 300;
-    private const double SampleSeconds = 10;
+    private const double SampleSeconds = 2;
 
     /// <summary>Requests a second of each arm, stacked.</summary>
     public static ChartData Traffic(IReadOnlyList<TrafficPoint> points) => Chart(points, "area", "requests/s", (bucket, seconds) => bucket.Sum(point => point.Requests) / seconds, fill: 0);
