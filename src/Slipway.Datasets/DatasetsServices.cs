@@ -32,7 +32,7 @@ public static class DatasetsServices
             Directory.CreateDirectory(folder);
         }
 
-        return DuckDbDatabase.OpenInMemory(new DuckDbOptions
+        return DuckDbDatabase.InMemoryOnFirstUse(new DuckDbOptions
         {
             MemoryLimit = "1GB",
             Threads = 2,

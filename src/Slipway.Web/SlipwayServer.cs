@@ -38,6 +38,9 @@ public static class SlipwayServer
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Logging.SetMinimumLevel(LogLevel.Information);
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+        // With this category on at any level, hosting makes an activity and a log scope for each request, which nothing here reads;
+        // ErrorMiddleware logs what it would say.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // A failed start is told in one sentence by RunAsync; our background services log their own errors.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical);
 
@@ -75,6 +78,7 @@ public static class SlipwayServer
             app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.Run(GrpcPlaceholder.AnswerAsync));
         }
 
+        app.UseHealth();
         app.UseMiddleware<ErrorMiddleware>();
         app.UseMiddleware<HostCheckMiddleware>();
         app.UseRouting();
@@ -111,6 +115,8 @@ public static class SlipwayServer
             }
 
             await app.StartAsync(cancellationToken);
+            // The first request would otherwise wait while the handlers of all routes are made.
+            _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
             await output.FlushAsync(cancellationToken);
             await app.WaitForShutdownAsync(cancellationToken);

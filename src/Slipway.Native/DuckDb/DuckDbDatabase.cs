@@ -24,9 +24,9 @@ public sealed record DuckDbOptions
 /// <summary>A DuckDB database in a file or in memory. Open several connections for several threads.</summary>
 public sealed class DuckDbDatabase : IDisposable
 {
-    private readonly DuckDbDatabaseHandle handle;
+    private readonly Lazy<DuckDbDatabaseHandle> handle;
 
-    private DuckDbDatabase(DuckDbDatabaseHandle handle) => this.handle = handle;
+    private DuckDbDatabase(Func<DuckDbDatabaseHandle> open) => handle = new Lazy<DuckDbDatabaseHandle>(open);
 
     /// <summary>Version of the loaded library, for example <c>v1.5.6</c>.</summary>
     public static string LibraryVersion => DuckDbApi.Text(DuckDbApi.duckdb_library_version());
@@ -35,7 +35,34 @@ public sealed class DuckDbDatabase : IDisposable
     /// <exception cref="DuckDbException">The file is not a database, is locked, or an option is not understood.</exception>
     public static DuckDbDatabase Open(string path, DuckDbOptions? options = null)
     {
-        options ??= new DuckDbOptions();
+        var database = new DuckDbDatabase(() => OpenHandle(path, options ?? new DuckDbOptions()));
+        _ = database.handle.Value;
+        return database;
+    }
+
+    /// <summary>Opens a new database in memory.</summary>
+    public static DuckDbDatabase OpenInMemory(DuckDbOptions? options = null) => Open(":memory:", options);
+
+    /// <summary>
+    /// A database in memory that opens with its first connection: a server that nobody asks for data neither loads the library
+    /// (40 MB) nor waits for it.
+    /// </summary>
+    public static DuckDbDatabase InMemoryOnFirstUse(DuckDbOptions options) => new(() => OpenHandle(":memory:", options));
+
+    /// <summary>Opens a connection. It outlives the database object if need be.</summary>
+    public DuckDbConnection Connect() => Connect(handle.Value);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (handle.IsValueCreated)
+        {
+            handle.Value.Dispose();
+        }
+    }
+
+    private static DuckDbDatabaseHandle OpenHandle(string path, DuckDbOptions options)
+    {
         Check(DuckDbApi.duckdb_create_config(out var config), "configuration");
         try
         {
@@ -47,20 +74,20 @@ public sealed class DuckDbDatabase : IDisposable
             SetIfGiven(config, "temp_directory", options.TempDirectory);
             SetIfGiven(config, "access_mode", options.ReadOnly ? "READ_ONLY" : null);
 
-            if (DuckDbApi.duckdb_open_ext(path, out var opened, config, out var error) != 0)
+            if (DuckDbApi.duckdb_open_ext(path, out var database, config, out var error) != 0)
             {
                 throw new DuckDbException(DuckDbApi.TakeText(error));
             }
 
-            var database = new DuckDbDatabase(new DuckDbDatabaseHandle(opened));
+            var opened = new DuckDbDatabaseHandle(database);
             try
             {
-                database.Configure(options);
-                return database;
+                Configure(opened, options);
+                return opened;
             }
             catch
             {
-                database.Dispose();
+                opened.Dispose();
                 throw;
             }
         }
@@ -70,22 +97,15 @@ public sealed class DuckDbDatabase : IDisposable
         }
     }
 
-    /// <summary>Opens a new database in memory.</summary>
-    public static DuckDbDatabase OpenInMemory(DuckDbOptions? options = null) => Open(":memory:", options);
-
-    /// <summary>Opens a connection. It outlives the database object if need be.</summary>
-    public DuckDbConnection Connect()
+    private static DuckDbConnection Connect(DuckDbDatabaseHandle handle)
     {
         Check(DuckDbApi.duckdb_connect(handle, out var connection), "connection");
         return new DuckDbConnection(new DuckDbConnectionHandle(connection));
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => handle.Dispose();
-
-    private void Configure(DuckDbOptions options)
+    private static void Configure(DuckDbDatabaseHandle handle, DuckDbOptions options)
     {
-        using var connection = Connect();
+        using var connection = Connect(handle);
 
         // Timestamps are UTC everywhere; the machine's zone must not change what a cast means.
         connection.Execute("SET GLOBAL TimeZone = 'UTC'");

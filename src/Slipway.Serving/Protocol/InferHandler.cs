@@ -68,7 +68,12 @@ internal sealed class InferHandler(
         var reader = context.Request.BodyReader;
         while (true)
         {
-            var read = await reader.ReadAsync(context.RequestAborted);
+            // A body that came with its headers is here already; only waiting for more needs the token, which costs an object.
+            if (!reader.TryRead(out var read))
+            {
+                read = await reader.ReadAsync(context.RequestAborted);
+            }
+
             if (read.Buffer.Length > options.BodyBytesMax)
             {
                 reader.AdvanceTo(read.Buffer.End);

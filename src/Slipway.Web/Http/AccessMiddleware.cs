@@ -31,7 +31,9 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
         }
 
         Role role;
-        if ((Credentials.Token(context.Request.Headers.Authorization) ?? context.Request.Cookies[SessionCookie]) is { } token)
+        var headers = context.Request.Headers;
+        // Asking for a cookie makes a collection of them; most callers send none.
+        if ((Credentials.Token(headers.Authorization) ?? (headers.Cookie.Count > 0 ? context.Request.Cookies[SessionCookie] : null)) is { } token)
         {
             if (users.FindByToken(token) is not { } user)
             {

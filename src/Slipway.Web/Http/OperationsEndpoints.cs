@@ -12,10 +12,18 @@ internal static class OperationsEndpoints
     public static readonly string Version = typeof(OperationsEndpoints).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
         .InformationalVersion.Split('+')[0];
 
+    /// <summary>
+    /// Answers <c>/health</c> before everything else: whether the process listens. It needs neither the routes, which are still being
+    /// put together just after the start, nor any store; <c>/ready</c> asks the database.
+    /// </summary>
+    public static void UseHealth(this IApplicationBuilder app) => app.Use(next => context =>
+        context.Request.Path.Value != "/health" || !(HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method))
+            ? next(context)
+            : Results.Text("OK").ExecuteAsync(context));
+
     public static void MapOperations(this IEndpointRouteBuilder app)
     {
         var open = new RequiredAccess(Permission.None);
-        app.MapGet("/health", () => Results.Text("OK")).WithMetadata(open).ExcludeFromDescription();
         app.MapGet("/ready", (Database database) =>
         {
             _ = database.Read(connection => connection.State);

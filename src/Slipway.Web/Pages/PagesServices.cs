@@ -9,7 +9,6 @@ public static class PagesServices
     public static IServiceCollection AddSlipwayPages(this IServiceCollection services)
     {
         services.AddRazorComponents();
-        services.AddHttpContextAccessor();
         services.AddSingleton<Assets>();
         services.AddSingleton<Lifecycles>();
         services.AddSingleton<WrittenDocuments>();
