@@ -24,6 +24,8 @@ internal static class OperationsEndpoints
     public static void MapOperations(this IEndpointRouteBuilder app)
     {
         var open = new RequiredAccess(Permission.None);
+        // UseHealth answers it; mapped so that the other verbs are refused like any route's.
+        app.MapGet("/health", () => Results.Text("OK")).WithMetadata(open).ExcludeFromDescription();
         app.MapGet("/ready", (Database database) =>
         {
             _ = database.Read(connection => connection.State);
