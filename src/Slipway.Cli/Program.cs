@@ -28,20 +28,21 @@ root.Add(DocumentCommand.Create(connection));
 root.Add(DemoCommand.Create());
 root.Add(UserCommand.Create(connection));
 
-var parsed = root.Parse(args);
-if (parsed.Errors.Count > 0)
-{
-    foreach (var error in parsed.Errors)
-    {
-        Console.Error.WriteLine(error.Message);
-    }
-
-    Console.Error.WriteLine("Try 'slipway --help'.");
-    return ExitCode.Usage;
-}
-
 try
 {
+    // Parsing reads defaults from the environment, which may be wrong too.
+    var parsed = root.Parse(args);
+    if (parsed.Errors.Count > 0)
+    {
+        foreach (var error in parsed.Errors)
+        {
+            Console.Error.WriteLine(error.Message);
+        }
+
+        Console.Error.WriteLine("Try 'slipway --help'.");
+        return ExitCode.Usage;
+    }
+
     return await parsed.InvokeAsync(new InvocationConfiguration
     {
         EnableDefaultExceptionHandler = false,

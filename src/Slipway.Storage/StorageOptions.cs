@@ -41,6 +41,11 @@ public sealed class StorageOptions
 
     private static string LocalPath(string value, string scheme, string option)
     {
+        if (string.IsNullOrWhiteSpace(value))
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"{option} is empty; leave it out or name a path.");
+        }
+
         var separator = value.IndexOf("://", StringComparison.Ordinal);
         if (separator < 0)
         {

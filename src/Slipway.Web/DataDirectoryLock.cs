@@ -13,15 +13,7 @@ internal sealed class DataDirectoryLock : IDisposable
     /// <exception cref="SlipwayException">FailedPrecondition: another server holds it.</exception>
     public static DataDirectoryLock Take(string directory)
     {
-        if (OperatingSystem.IsWindows())
-        {
-            Directory.CreateDirectory(directory);
-        }
-        else
-        {
-            Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        }
-
+        Make(directory);
         var path = Path.Combine(directory, "server.lock");
         try
         {
@@ -31,6 +23,25 @@ internal sealed class DataDirectoryLock : IDisposable
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition,
                 $"Another Slipway server uses the folder '{directory}'; stop it, or give this one a folder of its own with --data.", e);
+        }
+    }
+
+    private static void Make(string directory)
+    {
+        try
+        {
+            if (OperatingSystem.IsWindows())
+            {
+                Directory.CreateDirectory(directory);
+            }
+            else
+            {
+                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            }
+        }
+        catch (IOException e) when ((e.HResult & 0xFFFF) != 28)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"'{directory}' cannot be a folder ({e.Message.TrimEnd('.')}); name one you may write to with --data.", e);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Console;
 using Slipway.Contracts;
 using Slipway.Datasets;
@@ -106,6 +107,7 @@ public static class SlipwayServer
         try
         {
             using var data = DataDirectoryLock.Take(options.DataDirectory);
+            ClearTemporary(Path.Combine(options.DataDirectory, "tmp"));
             await using var app = Build(options);
             // Opens the database and applies migrations before the first request can ask.
             var token = await app.Services.GetRequiredService<UserStore>().BootstrapAdminAsync(cancellationToken);
@@ -114,7 +116,7 @@ public static class SlipwayServer
                 WriteSecret(Path.Combine(options.DataDirectory, "admin.token"), token);
             }
 
-            await app.StartAsync(cancellationToken);
+            await StartAsync(app, cancellationToken);
             // The first request would otherwise wait while the handlers of all routes are made.
             _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
@@ -125,6 +127,12 @@ public static class SlipwayServer
         catch (SlipwayException e)
         {
             await error.WriteLineAsync(e.Message);
+            return e.Code is ErrorCode.InvalidArgument or ErrorCode.NotImplemented ? 2 : 1;
+        }
+        catch (SqliteException e) when (e.SqliteErrorCode != 13)
+        {
+            await error.WriteLineAsync(
+                $"A database in '{options.DataDirectory}' cannot be used ({e.Message.TrimEnd('.')}); restore the folder from a backup, or name another with --data.");
             return 1;
         }
         catch (IOException e) when (e.InnerException is AddressInUseException)
@@ -133,7 +141,7 @@ public static class SlipwayServer
                 $"Port {options.Port} or gRPC port {options.GrpcPort} on {options.Host} is in use by another program; stop it, or choose others with --port and --grpc-port.");
             return 1;
         }
-        catch (IOException e) when ((e.HResult & 0xFFFF) == 28)
+        catch (Exception e) when (e is SqliteException || (e is IOException && (e.HResult & 0xFFFF) == 28))
         {
             await error.WriteLineAsync($"The disk that holds '{options.DataDirectory}' is full; free some space and start again. Nothing acknowledged was lost.");
             return 1;
@@ -142,6 +150,31 @@ public static class SlipwayServer
         {
             await error.WriteLineAsync($"{e.Message} Choose a folder you may write to with --data.");
             return 1;
+        }
+    }
+
+    // What a killed server was in the middle of receiving; the lock says that nobody else is.
+    private static void ClearTemporary(string folder)
+    {
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        Directory.CreateDirectory(folder);
+    }
+
+    private static async Task StartAsync(WebApplication app, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await app.StartAsync(cancellationToken);
+        }
+        catch
+        {
+            // Background services may run already. Without this, their end is logged as their own fault, before the sentence that says what went wrong.
+            app.Lifetime.StopApplication();
+            throw;
         }
     }
 

@@ -51,6 +51,7 @@ internal static class RegistryCommand
                 return connection.Print(args, record, console => DrawVersion(console, record));
             }
 
+            _ = await client.GetAsync<ModelSummary>($"models/{name}", ct); // An unknown model is not one without versions.
             var versions = await client.GetAsync<ModelVersionList>($"models/{name}/versions", ct);
             return connection.Print(args, versions, console =>
             {

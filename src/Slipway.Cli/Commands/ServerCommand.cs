@@ -30,6 +30,16 @@ internal static class ServerCommand
                 }
             }
 
+            if (args.GetValue(maxBody) < 1)
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, $"--max-body must be at least 1 byte, not {args.GetValue(maxBody)}.");
+            }
+
+            if (string.IsNullOrWhiteSpace(args.GetValue(data)))
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, "--data is empty; name a folder such as ./.slipway.");
+            }
+
             var options = new ServerOptions
             {
                 Host = args.GetValue(host)!,

@@ -109,4 +109,19 @@ public sealed class AccessTests(BadInputFixture server)
         await server.AssertRefusedAsync(await server.PostAsync($"{Api}/promotions/{id}/approve", """{"comment":"fine by me"}""", Role.Approver), "a-approver");
         Assert.DoesNotContain("\"archived\"", (await server.SendAsync(HttpMethod.Get, $"{Api}/models/flight-delay/versions/1.2.0")).Text, StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("application/json", "{}")]
+    [InlineData("text/plain", "token=x")]
+    [InlineData("application/x-www-form-urlencoded", "token=x&back=%2F%0D%0ASet-Cookie:x")]
+    [InlineData("multipart/form-data; boundary=x", "--x")]
+    public async Task A_wrong_sign_in_is_no_fault_of_the_server(string contentType, string body)
+    {
+        using var content = new StringContent(body);
+        content.Headers.ContentType = System.Net.Http.Headers.MediaTypeHeaderValue.Parse(contentType);
+        var (status, _) = await server.SendAsync(HttpMethod.Post, "/sign-in", content);
+
+        Assert.InRange((int)status, 200, 499);
+        await server.AssertWellAsync();
+    }
 }

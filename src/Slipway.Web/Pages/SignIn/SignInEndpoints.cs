@@ -17,7 +17,7 @@ internal static class SignInEndpoints
 
     private static async Task<IResult> SignInAsync(HttpContext context, UserStore users, CancellationToken ct)
     {
-        var form = await context.Request.ReadFormAsync(ct);
+        var form = await ReadFormAsync(context.Request, ct);
         var token = form["token"].ToString().Trim();
         var back = form["back"].ToString();
         if (users.FindByToken(token) is null)
@@ -35,6 +35,20 @@ internal static class SignInEndpoints
         return Results.LocalRedirect(Local(back));
     }
 
+    private static async Task<IFormCollection> ReadFormAsync(HttpRequest request, CancellationToken ct)
+    {
+        try
+        {
+            return request.HasFormContentType
+                ? await request.ReadFormAsync(ct)
+                : throw new SlipwayException(ErrorCode.InvalidArgument, "Signing in takes a form with the field 'token'; programs send the token as 'Authorization: Bearer …' instead.");
+        }
+        catch (InvalidDataException e)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, "The form is cut off or too big; send the fields 'token' and 'back' only.", e);
+        }
+    }
+
     private static RazorComponentResult Show(HttpContext context, string? back, string? fault)
     {
         PageRoute.SetHeaders(context.Response);
@@ -43,5 +57,5 @@ internal static class SignInEndpoints
 
     // Only to a page of ours: '//host' and '/\host' lead elsewhere.
     private static string Local(string? back) =>
-        back is { Length: > 0 } && back[0] == '/' && (back.Length == 1 || back[1] is not ('/' or '\\')) ? back : "/";
+        back is { Length: > 0 } && back[0] == '/' && (back.Length == 1 || back[1] is not ('/' or '\\')) && !back.Any(char.IsControl) ? back : "/";
 }
