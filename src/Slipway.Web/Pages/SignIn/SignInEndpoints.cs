@@ -43,7 +43,7 @@ internal static class SignInEndpoints
                 ? await request.ReadFormAsync(ct)
                 : throw new SlipwayException(ErrorCode.InvalidArgument, "Signing in takes a form with the field 'token'; programs send the token as 'Authorization: Bearer …' instead.");
         }
-        catch (InvalidDataException e)
+        catch (Exception e) when (e is InvalidDataException or (IOException and not BadHttpRequestException)) // Too many fields; ends in the middle.
         {
             throw new SlipwayException(ErrorCode.InvalidArgument, "The form is cut off or too big; send the fields 'token' and 'back' only.", e);
         }
