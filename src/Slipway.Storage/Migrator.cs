@@ -35,15 +35,16 @@ internal static class Migrator
 {
     public static void Apply(SqliteConnection connection, IEnumerable<MigrationSet> sets, TimeProvider clock)
     {
+        var knowsStrict = Version.Parse(connection.ServerVersion) >= new Version(3, 37);
         connection.Execute("BEGIN EXCLUSIVE");
         try
         {
-            connection.Execute(
+            connection.Execute(Portable(
                 """
                 CREATE TABLE IF NOT EXISTS schema_migrations (
                     area TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at_ms INTEGER NOT NULL,
                     PRIMARY KEY (area, number)) STRICT
-                """);
+                """, knowsStrict));
             var applied = connection.Query<(string Area, long Number, string Name)>("SELECT area, number, name FROM schema_migrations").ToList();
             foreach (var set in sets)
             {
@@ -57,7 +58,7 @@ internal static class Migrator
 
                 foreach (var (number, name, sql) in files.Where(file => file.Number > newest))
                 {
-                    connection.Execute(sql);
+                    connection.Execute(Portable(sql, knowsStrict));
                     connection.Execute(
                         "INSERT INTO schema_migrations (area, number, name, sha256, applied_at_ms) VALUES (@area, @number, @name, @sha256, @now)",
                         new { area = set.Area, number, name, sha256 = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(sql))), now = clock.GetUtcNow().ToUnixTimeMilliseconds() });
@@ -72,4 +73,8 @@ internal static class Migrator
             throw;
         }
     }
+
+    // STRICT only guards against values of a wrong type; a library without it (before 3.37) holds the same tables.
+    private static string Portable(string sql, bool knowsStrict) =>
+        knowsStrict ? sql : sql.Replace(") STRICT, WITHOUT ROWID", ") WITHOUT ROWID", StringComparison.Ordinal).Replace(") STRICT", ")", StringComparison.Ordinal);
 }

@@ -4,7 +4,10 @@ using SQLitePCL;
 namespace Slipway.Native.Sqlite;
 
 /// <summary>Chooses the SQLite library of this process: the system's where it is newer, the bundled one otherwise.</summary>
-/// <remarks>The bundle is 3.35.5, which lacks STRICT tables (3.37); Debian 12 ships 3.40.1.</remarks>
+/// <remarks>
+/// The bundle is 3.35.5, which lacks STRICT tables (3.37): the migrations leave the word out there. Debian 12 ships 3.40.1.
+/// <c>SLIPWAY_SQLITE=bundled</c> takes the bundle even so.
+/// </remarks>
 public static class SqliteLibrary
 {
     private static readonly Lazy<string> Chosen = new(Choose);
@@ -22,7 +25,8 @@ public static class SqliteLibrary
         string[] systemNames = OperatingSystem.IsMacOS() ? ["libsqlite3.dylib"] : OperatingSystem.IsLinux() ? ["libsqlite3.so.0"] : [];
         var system = systemNames.Select(name => NativeLibrary.TryLoad(name, out var library) ? library : 0).FirstOrDefault();
 
-        var useSystem = system != 0 && (!hasBundle || VersionNumber(system) > VersionNumber(bundle));
+        var wantsBundle = hasBundle && Environment.GetEnvironmentVariable("SLIPWAY_SQLITE") == "bundled";
+        var useSystem = system != 0 && !wantsBundle && (!hasBundle || VersionNumber(system) > VersionNumber(bundle));
         var library = useSystem ? system : bundle;
         if (library == 0)
         {
