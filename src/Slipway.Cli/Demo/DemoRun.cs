@@ -147,7 +147,7 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         var step = 0;
         await ReplayAsync(replay, $"rollout of {version.Version}", async () =>
         {
-            rollout = await engineer.GetAsync<RolloutResponse>($"rollouts/{rollout.Id}", ct);
+            rollout = await SettleAsync(engineer, rollout.Id, ct);
             if (rollout.Step != step && rollout.Status is RolloutStatus.Running)
             {
                 step = rollout.Step;
@@ -162,6 +162,26 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition,
                 $"The rollout of {version.Version} is {rollout.Status} where the demo expects {expected}; see 'slipway rollout status {rollout.Id}'.");
+        }
+    }
+
+    /// <summary>
+    /// The replay sends a day in a fraction of a second. A slow shadow could not keep up and would drop nearly all copies, so the
+    /// simulated clock waits until it has worked off those it has.
+    /// </summary>
+    private static async Task<RolloutResponse> SettleAsync(SlipwayClient client, string id, CancellationToken ct)
+    {
+        for (long seen = -1; ;)
+        {
+            var rollout = await client.GetAsync<RolloutResponse>($"rollouts/{id}", ct);
+            var step = rollout.Steps[rollout.Step - 1];
+            if (rollout.Status is not RolloutStatus.Running || !step.Shadow || step.Requests == seen)
+            {
+                return rollout;
+            }
+
+            seen = step.Requests;
+            await Task.Delay(500, ct);
         }
     }
 

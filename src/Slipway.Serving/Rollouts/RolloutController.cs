@@ -3,6 +3,7 @@ using System.Diagnostics;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
+using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -38,6 +39,12 @@ internal sealed class RolloutController(
         Demand(request.Reason, "reason");
         var (definition, spec) = FindSpec(request);
         store.RefuseSecond(request.Model);
+        if (promotions.StageOf(request.Model, request.Version) is { } stage and not Stage.Staging)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"Version {request.Version} of '{request.Model}' is in {stage.ToString().ToLowerInvariant()}; only a version in staging, which has passed that gate, may take live traffic.");
+        }
+
         var stable = router.Find(request.Model)?.Stable ?? throw new SlipwayException(ErrorCode.FailedPrecondition,
             $"'{request.Model}' has no loaded production version to go back to; promote its first version directly, and see the server's log if one should be loaded.");
 

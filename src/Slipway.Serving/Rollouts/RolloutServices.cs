@@ -23,6 +23,7 @@ internal static class RolloutServices
     }
 
     private static PromotionPath Path(ModelRegistry registry) => new(
+        (model, version) => registry.Find(model, version)?.Stage,
         (model, version) => registry.HasApproval(model, version, Stage.Production),
         (model, version, by, ct) => registry.FindOpenPromotion(model, version, Stage.Production) is { } open
             ? registry.ExecutePromotionAsync(open.Id, by, ct)

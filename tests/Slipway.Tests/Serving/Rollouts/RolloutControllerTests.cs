@@ -290,4 +290,17 @@ public sealed class RolloutControllerTests
 
     private static string Assignment(RolloutHost host) =>
         string.Concat(Enumerable.Range(0, 400).Select(i => host.Router.Find(RolloutHost.Model)!.Choose(Encoding.UTF8.GetBytes($"route-{i}"))!.Role == ArmRole.Candidate ? 'c' : 's'));
+
+    [Fact, Trait("capability", "SRV-12")]
+    public async Task A_version_that_has_not_passed_the_staging_gate_takes_no_live_traffic()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var fresh = await host.RegisterAsync();
+
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => host.Controller.StartAsync(new StartRolloutRequest(RolloutHost.Model, fresh, "in a hurry"), RegistryHost.Ada, default));
+
+        Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
+        Assert.Contains("is in development", error.Message, StringComparison.Ordinal);
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Shadow);
+    }
 }

@@ -95,6 +95,9 @@ internal sealed class RolloutHost : IAsyncDisposable
         return host;
     }
 
+    /// <summary>One more version, in development.</summary>
+    public async Task<string> RegisterAsync() => (await _registry.RegisterAsync()).Version;
+
     public Task<RolloutRow> BeginAsync() => Controller.StartAsync(new StartRolloutRequest(Model, Candidate, "retrained on May"), RegistryHost.Ada, default);
 
     /// <summary>Sends requests, their labels, and lets the controller look once.</summary>
