@@ -39,7 +39,7 @@ internal sealed class RolloutController(
         Demand(request.Reason, "reason");
         var (definition, spec) = FindSpec(request);
         store.RefuseSecond(request.Model);
-        if (promotions.StageOf(request.Model, request.Version) is { } stage and not Stage.Staging)
+        if (promotions.StageOf(request.Model, request.Version) is { } stage and (Stage.Development or Stage.Archived))
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition,
                 $"Version {request.Version} of '{request.Model}' is in {stage.ToString().ToLowerInvariant()}; only a version in staging, which has passed that gate, may take live traffic.");
