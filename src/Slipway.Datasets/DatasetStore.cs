@@ -163,7 +163,14 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
             """,
             new
             {
-                record.Name, record.Version, record.Sha256, record.SizeBytes, record.Rows, record.CreatedBy, record.CreatedAtMs, profileSha256,
+                record.Name,
+                record.Version,
+                record.Sha256,
+                record.SizeBytes,
+                record.Rows,
+                record.CreatedBy,
+                record.CreatedAtMs,
+                profileSha256,
                 columnsJson = JsonSerializer.Serialize(columns, JsonDefaults.Options),
             });
         transaction.Audit(by, "dataset_version.added", record.Node, null, null, new { record.Sha256, record.SizeBytes, record.Rows });

@@ -147,9 +147,17 @@ public sealed class OfflineStore(
             """,
             new
             {
-                set.Sha256, set.Rows, request.EntitySql, service = request.Service.Name, serviceVersion = request.Service.Version,
-                dataset = request.Source.Name, datasetVersion = request.Source.Version, features = JsonSerializer.Serialize(set.FeatureNames),
-                views = JsonSerializer.Serialize(set.FeatureViewVersions), ties = JsonSerializer.Serialize(set.TiedRows), now = transaction.NowMs,
+                set.Sha256,
+                set.Rows,
+                request.EntitySql,
+                service = request.Service.Name,
+                serviceVersion = request.Service.Version,
+                dataset = request.Source.Name,
+                datasetVersion = request.Source.Version,
+                features = JsonSerializer.Serialize(set.FeatureNames),
+                views = JsonSerializer.Serialize(set.FeatureViewVersions),
+                ties = JsonSerializer.Serialize(set.TiedRows),
+                now = transaction.NowMs,
             });
         if (added > 0)
         {
@@ -195,8 +203,15 @@ public sealed class OfflineStore(
                 """,
                 new
                 {
-                    view = view.Name, viewVersion = view.Version, dataset = source.Name, datasetVersion = source.Version, datasetSha256 = source.Sha256,
-                    sha256 = blob.Sha256, rows, tied, now = transaction.NowMs,
+                    view = view.Name,
+                    viewVersion = view.Version,
+                    dataset = source.Name,
+                    datasetVersion = source.Version,
+                    datasetSha256 = source.Sha256,
+                    sha256 = blob.Sha256,
+                    rows,
+                    tied,
+                    now = transaction.NowMs,
                 });
             transaction.Audit(by, "feature_view.built", view.Node, null, null, new { dataset = source.Node.Id, blob.Sha256, rows, tied });
             transaction.Link(source.Node, "built_from", view.Node);

@@ -135,7 +135,15 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
                     """,
                     new
                     {
-                        run, input.Name, input.Digest, context = input.Context ?? "", input.SourceType, input.Source, input.Rows, input.Schema, input.Profile,
+                        run,
+                        input.Name,
+                        input.Digest,
+                        context = input.Context ?? "",
+                        input.SourceType,
+                        input.Source,
+                        input.Rows,
+                        input.Schema,
+                        input.Profile,
                         tags = JsonSerializer.Serialize(input.Tags ?? new Dictionary<string, string>()),
                     });
             }

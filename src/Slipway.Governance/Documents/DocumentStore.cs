@@ -120,8 +120,19 @@ public sealed class DocumentStore : IDisposable
         {
             var row = new DocumentRow
             {
-                Series = draft.Series, Number = number, Type = TypeText(draft.Type), Title = draft.Title, Model = draft.Model, ModelVersion = draft.ModelVersion, Status = "DRAFT",
-                Sha256 = blob.Sha256, SizeBytes = blob.SizeBytes, FactsSha256 = draft.Writer.FactsSha256, SuppliedJson = supplied, CreatedBy = by.Name, CreatedAtMs = transaction.NowMs,
+                Series = draft.Series,
+                Number = number,
+                Type = TypeText(draft.Type),
+                Title = draft.Title,
+                Model = draft.Model,
+                ModelVersion = draft.ModelVersion,
+                Status = "DRAFT",
+                Sha256 = blob.Sha256,
+                SizeBytes = blob.SizeBytes,
+                FactsSha256 = draft.Writer.FactsSha256,
+                SuppliedJson = supplied,
+                CreatedBy = by.Name,
+                CreatedAtMs = transaction.NowMs,
             };
             transaction.Connection.Execute(
                 """

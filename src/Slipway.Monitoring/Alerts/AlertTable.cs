@@ -73,8 +73,21 @@ internal static class AlertTable
                 """,
                 new
                 {
-                    id, monitor.Name, monitor.Model, kind = Name(kind), severity = Name(decision.Severity), message, worst.Subject, worst.Metric, worst.Value, worst.Limit,
-                    subjects = Subjects(decision), monitor.Owner, monitor.Procedure, windowEndMs, now = transaction.NowMs,
+                    id,
+                    monitor.Name,
+                    monitor.Model,
+                    kind = Name(kind),
+                    severity = Name(decision.Severity),
+                    message,
+                    worst.Subject,
+                    worst.Metric,
+                    worst.Value,
+                    worst.Limit,
+                    subjects = Subjects(decision),
+                    monitor.Owner,
+                    monitor.Procedure,
+                    windowEndMs,
+                    now = transaction.NowMs,
                 });
         }
 
@@ -97,8 +110,15 @@ internal static class AlertTable
             """,
             new
             {
-                id, severity = Name(decision.Severity), message = Message(monitor, kind, worst, windowEndMs), worst.Subject, worst.Metric, worst.Value, worst.Limit,
-                subjects = Subjects(decision), windowEndMs,
+                id,
+                severity = Name(decision.Severity),
+                message = Message(monitor, kind, worst, windowEndMs),
+                worst.Subject,
+                worst.Metric,
+                worst.Value,
+                worst.Limit,
+                subjects = Subjects(decision),
+                windowEndMs,
             });
         return id;
     }
@@ -132,8 +152,15 @@ internal static class AlertTable
             """,
             new
             {
-                id, monitor.Name, alertId, trigger = Name(kind), action.Pipeline, reason, parameters = JsonSerializer.Serialize(parameters, JsonDefaults.Options),
-                windowEndMs, now = transaction.NowMs,
+                id,
+                monitor.Name,
+                alertId,
+                trigger = Name(kind),
+                action.Pipeline,
+                reason,
+                parameters = JsonSerializer.Serialize(parameters, JsonDefaults.Options),
+                windowEndMs,
+                now = transaction.NowMs,
             });
         transaction.Audit(By, "monitor_action.decided", Node(monitor), reason, null, new { action = id, alert = alertId, retrain = action.Pipeline, parameters });
         return true;

@@ -117,8 +117,17 @@ internal sealed class PipelineStore(Database database)
                 """,
                 new
                 {
-                    runId, position, cacheKey, cachedFromRun, outcome.Message, wallSeconds, cpuSeconds, now = transaction.NowMs,
-                    status = cachedFromRun is null ? "succeeded" : "cached", outputs = Json(outputs), outcome = Json(outcome),
+                    runId,
+                    position,
+                    cacheKey,
+                    cachedFromRun,
+                    outcome.Message,
+                    wallSeconds,
+                    cpuSeconds,
+                    now = transaction.NowMs,
+                    status = cachedFromRun is null ? "succeeded" : "cached",
+                    outputs = Json(outputs),
+                    outcome = Json(outcome),
                 });
             if (outcome.Verdict is not null)
             {

@@ -168,8 +168,13 @@ internal sealed class RolloutStore(Database database)
             """,
             new
             {
-                row.Id, row.Step, requests = evidence.Candidate.Requests, errors = evidence.Candidate.Errors,
-                stableRequests = evidence.Stable.Requests, stableErrors = evidence.Stable.Errors, gates = Json(decision.Gates),
+                row.Id,
+                row.Step,
+                requests = evidence.Candidate.Requests,
+                errors = evidence.Candidate.Errors,
+                stableRequests = evidence.Stable.Requests,
+                stableErrors = evidence.Stable.Errors,
+                gates = Json(decision.Gates),
                 status = decision.Action switch { RolloutAction.Hold => "running", RolloutAction.RollBack => "stopped", _ => "passed" },
                 endedAt = decision.Action == RolloutAction.Hold ? (long?)null : transaction.NowMs,
             });

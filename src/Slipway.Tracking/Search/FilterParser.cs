@@ -36,17 +36,35 @@ internal sealed record FilterFields(
     public static FilterFields Runs { get; } = new(
         new Dictionary<string, FieldKind>
         {
-            ["metrics"] = FieldKind.Metric, ["metric"] = FieldKind.Metric,
-            ["params"] = FieldKind.Parameter, ["param"] = FieldKind.Parameter, ["parameter"] = FieldKind.Parameter, ["parameters"] = FieldKind.Parameter,
-            ["tags"] = FieldKind.Tag, ["tag"] = FieldKind.Tag,
-            ["attributes"] = FieldKind.Attribute, ["attribute"] = FieldKind.Attribute, ["attr"] = FieldKind.Attribute, ["run"] = FieldKind.Attribute,
-            ["datasets"] = FieldKind.Dataset, ["dataset"] = FieldKind.Dataset,
+            ["metrics"] = FieldKind.Metric,
+            ["metric"] = FieldKind.Metric,
+            ["params"] = FieldKind.Parameter,
+            ["param"] = FieldKind.Parameter,
+            ["parameter"] = FieldKind.Parameter,
+            ["parameters"] = FieldKind.Parameter,
+            ["tags"] = FieldKind.Tag,
+            ["tag"] = FieldKind.Tag,
+            ["attributes"] = FieldKind.Attribute,
+            ["attribute"] = FieldKind.Attribute,
+            ["attr"] = FieldKind.Attribute,
+            ["run"] = FieldKind.Attribute,
+            ["datasets"] = FieldKind.Dataset,
+            ["dataset"] = FieldKind.Dataset,
         },
         new Dictionary<string, string>
         {
-            ["run_id"] = "run_id", ["run_name"] = "run_name", ["run name"] = "run_name", ["Run name"] = "run_name", ["Run Name"] = "run_name",
-            ["status"] = "status", ["artifact_uri"] = "artifact_uri", ["user_id"] = "user_id",
-            ["start_time"] = "start_time", ["created"] = "start_time", ["Created"] = "start_time", ["end_time"] = "end_time",
+            ["run_id"] = "run_id",
+            ["run_name"] = "run_name",
+            ["run name"] = "run_name",
+            ["Run name"] = "run_name",
+            ["Run Name"] = "run_name",
+            ["status"] = "status",
+            ["artifact_uri"] = "artifact_uri",
+            ["user_id"] = "user_id",
+            ["start_time"] = "start_time",
+            ["created"] = "start_time",
+            ["Created"] = "start_time",
+            ["end_time"] = "end_time",
         },
         new HashSet<string> { "start_time", "end_time" });
 
@@ -54,12 +72,19 @@ internal sealed record FilterFields(
     public static FilterFields Experiments { get; } = new(
         new Dictionary<string, FieldKind>
         {
-            ["tags"] = FieldKind.Tag, ["tag"] = FieldKind.Tag,
-            ["attributes"] = FieldKind.Attribute, ["attribute"] = FieldKind.Attribute, ["attr"] = FieldKind.Attribute, ["experiment"] = FieldKind.Attribute,
+            ["tags"] = FieldKind.Tag,
+            ["tag"] = FieldKind.Tag,
+            ["attributes"] = FieldKind.Attribute,
+            ["attribute"] = FieldKind.Attribute,
+            ["attr"] = FieldKind.Attribute,
+            ["experiment"] = FieldKind.Attribute,
         },
         new Dictionary<string, string>
         {
-            ["name"] = "name", ["experiment_id"] = "experiment_id", ["creation_time"] = "creation_time", ["last_update_time"] = "last_update_time",
+            ["name"] = "name",
+            ["experiment_id"] = "experiment_id",
+            ["creation_time"] = "creation_time",
+            ["last_update_time"] = "last_update_time",
         },
         new HashSet<string> { "experiment_id", "creation_time", "last_update_time" });
 

@@ -17,7 +17,8 @@ public sealed class ComparisonTests : IAsyncLifetime
     {
         await _host.RegisterAsync(report: Report(auc: 0.60) with { Cost = new InferenceCost(2, 5, 1000) });
         var request = await _host.RequestAsync(report: Report(auc: 0.66) with { Cost = new InferenceCost(3, 9, 1200) })
-            with { FeatureSchema = Features("airport:late_rate_7d", "route:mean_delay_30d") };
+            with
+        { FeatureSchema = Features("airport:late_rate_7d", "route:mean_delay_30d") };
         await _host.Registry.RegisterAsync(request, Ada, default);
 
         var comparison = await _host.Registry.CompareAsync(Model, "1.0.0", "2.0.0", default);

@@ -1,15 +1,15 @@
 using System.Text.Json;
+using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
-using Slipway.Contracts;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
 using Slipway.Identity;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
 using Slipway.Serving;
-using Slipway.Storage.Blobs;
 using Slipway.Storage;
+using Slipway.Storage.Blobs;
 using Slipway.Tests.Hosting;
 using Slipway.Tests.Registry;
 

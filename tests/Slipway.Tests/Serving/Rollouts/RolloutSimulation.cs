@@ -79,9 +79,11 @@ internal static class RolloutSimulation
                         var difference = world.BrierDrop + (random.NextDouble() - 0.5) * 0.35;
                         quality = quality with
                         {
-                            Pairs = quality.Pairs + 1, SumDifference = quality.SumDifference + difference,
+                            Pairs = quality.Pairs + 1,
+                            SumDifference = quality.SumDifference + difference,
                             SumSquaredDifference = quality.SumSquaredDifference + difference * difference,
-                            Labelled = quality.Labelled + 1, SumLoss = quality.SumLoss + 0.15 + difference,
+                            Labelled = quality.Labelled + 1,
+                            SumLoss = quality.SumLoss + 0.15 + difference,
                         };
                     }
                 }
