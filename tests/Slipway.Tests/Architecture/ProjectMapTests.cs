@@ -36,6 +36,15 @@ public sealed partial class ProjectMapTests
         Assert.All(MayUse.Keys.Index(), row => Assert.Empty(MayUse[row.Item].Except(MayUse.Keys.Take(row.Index))));
 
     [Fact]
+    public void Every_file_that_the_page_follows_a_request_through_is_there()
+    {
+        var files = SourcePath().Matches(File.ReadAllText(Path.Combine(Repository.Root, "docs", "explanation", "architecture.md"))).Select(match => match.Value).ToList();
+
+        Assert.NotEmpty(files);
+        Assert.All(files, file => Assert.True(File.Exists(Path.Combine(Repository.Root, file)), $"{file} is named by the page, but is not there."));
+    }
+
+    [Fact]
     public void Every_table_is_written_by_one_project()
     {
         var writers = Directory.EnumerateDirectories(Path.Combine(Repository.Root, "src")).Select(folder => Path.GetFileName(folder)!)
@@ -62,6 +71,9 @@ public sealed partial class ProjectMapTests
 
     [GeneratedRegex(@"^\| `(Slipway\.\w+)` \|[^|]*\|([^|]*)\|\s*$", RegexOptions.Multiline)]
     private static partial Regex TableRow();
+
+    [GeneratedRegex(@"src/[A-Za-z./]+\.cs")]
+    private static partial Regex SourcePath();
 
     [GeneratedRegex(@"^@?using (?:static )?(Slipway\.\w+)", RegexOptions.Multiline)]
     private static partial Regex UsingDirective();
