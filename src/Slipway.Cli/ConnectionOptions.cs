@@ -16,11 +16,11 @@ internal sealed class ConnectionOptions
         DefaultValueFactory = _ => Environment.GetEnvironmentVariable("SLIPWAY_SERVER") ?? "http://127.0.0.1:5000",
     };
 
+    // Not a default value: help prints those.
     private readonly Option<string?> _token = new("--token")
     {
         Description = "Your token (SLIPWAY_TOKEN). Without one you act as the local user, where the server allows it.",
         Recursive = true,
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("SLIPWAY_TOKEN"),
     };
 
     private readonly Option<bool> _json = new("--json") { Description = "Print JSON for scripts.", Recursive = true };
@@ -34,7 +34,7 @@ internal sealed class ConnectionOptions
 
     public bool Json(ParseResult args) => args.GetValue(_json);
 
-    public SlipwayClient Connect(ParseResult args) => Connect(args.GetRequiredValue(_server), args.GetValue(_token));
+    public SlipwayClient Connect(ParseResult args) => Connect(args.GetRequiredValue(_server), args.GetValue(_token) ?? Environment.GetEnvironmentVariable("SLIPWAY_TOKEN"));
 
     public static SlipwayClient Connect(string server, string? token) =>
         Uri.TryCreate(server, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
@@ -42,7 +42,11 @@ internal sealed class ConnectionOptions
             : throw new SlipwayException(ErrorCode.InvalidArgument, $"--server '{server}' must be an address such as http://127.0.0.1:5000.");
 
     /// <summary>Where progress is drawn: standard error, so that <c>--json</c> output stays clean.</summary>
-    public static IAnsiConsole ProgressConsole { get; } = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+    public static IAnsiConsole ProgressConsole { get; } = AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Out = new AnsiConsoleOutput(Console.Error),
+        Ansi = Console.IsErrorRedirected ? AnsiSupport.No : AnsiSupport.Detect, // A log shows no colours.
+    });
 
     /// <summary>Prints the value as JSON, or lets the command draw it.</summary>
     public int Print<T>(ParseResult args, T value, Action<IAnsiConsole> draw)

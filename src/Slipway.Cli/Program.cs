@@ -5,7 +5,13 @@ using Slipway.Cli.Demo;
 using Slipway.Client;
 using Slipway.Contracts;
 
-if (Console.IsOutputRedirected)
+if (args is [Slipway.Web.ModelTrialProgram.Command])
+{
+    return Slipway.Web.ModelTrialProgram.Run();
+}
+
+var isServer = args is ["server", ..];
+if (Console.IsOutputRedirected && !isServer)
 {
     // A log has no edge; folding tables at 80 columns would only make them hard to read there.
     Spectre.Console.AnsiConsole.Profile.Width = 180;
@@ -18,15 +24,26 @@ var root = new RootCommand("Slipway carries a model through its whole life: data
 var connection = new ConnectionOptions();
 connection.AddTo(root);
 root.Add(ServerCommand.Create());
-root.Add(ApplyCommand.Create(connection));
-root.Add(RegistryCommand.Create(connection));
-root.Add(PipelineCommand.Create(connection));
-root.Add(RolloutCommand.Create(connection));
-root.Add(MonitorCommand.Create(connection));
-root.Add(VerifyCommand.Create(connection));
-root.Add(DocumentCommand.Create(connection));
-root.Add(DemoCommand.Create());
-root.Add(UserCommand.Create(connection));
+// The server is started more often than anything else, and waits for nothing that it does not need.
+if (!isServer)
+{
+    root.Add(ApplyCommand.Create(connection));
+    root.Add(RegistryCommand.Create(connection));
+    root.Add(PipelineCommand.Create(connection));
+    root.Add(RolloutCommand.Create(connection));
+    root.Add(MonitorCommand.Create(connection));
+    root.Add(LineageCommand.Create(connection));
+    root.Add(VerifyCommand.Create(connection));
+    root.Add(AuditCommand.Create(connection));
+    root.Add(DocumentCommand.Create(connection));
+    root.Add(ImportCommand.Create(connection));
+    root.Add(DemoCommand.Create());
+    root.Add(UserCommand.Create(connection));
+    root.Add(KeyCommand.Create(connection));
+    root.Add(GrantCommand.Create(connection));
+    root.Add(UserCommand.WhoAmI(connection));
+    root.Add(DbCommand.Create(connection));
+}
 
 try
 {

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Runtime.CompilerServices;
@@ -55,6 +56,20 @@ public sealed partial class SlipwayClient : IDisposable
     public Task<T> PostAsync<T>(string path, object? body, CancellationToken cancellationToken) =>
         SendAsync<T>(HttpMethod.Post, path, body is null ? null : JsonContent.Create(body, body.GetType(), options: JsonDefaults.Options), cancellationToken);
 
+    /// <summary>PUT of a JSON body to a path below <c>/api/slipway/v1</c>.</summary>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
+    public Task<T> PutAsync<T>(string path, object body, CancellationToken cancellationToken) =>
+        SendAsync<T>(HttpMethod.Put, path, JsonContent.Create(body, body.GetType(), options: JsonDefaults.Options), cancellationToken);
+
+    /// <summary>PATCH of a JSON body to a path below <c>/api/slipway/v1</c>.</summary>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
+    public Task<T> PatchAsync<T>(string path, object body, CancellationToken cancellationToken) =>
+        SendAsync<T>(HttpMethod.Patch, path, JsonContent.Create(body, body.GetType(), options: JsonDefaults.Options), cancellationToken);
+
+    /// <summary>DELETE of a path below <c>/api/slipway/v1</c>.</summary>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
+    public Task DeleteAsync(string path, CancellationToken cancellationToken) => SendAsync<object?>(HttpMethod.Delete, path, null, cancellationToken);
+
     /// <summary>POST of a stream to a path below <c>/api/slipway/v1</c>, reporting the bytes sent so far.</summary>
     /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
     public Task<T> UploadAsync<T>(string path, Stream content, IProgress<long>? progress, CancellationToken cancellationToken)
@@ -81,6 +96,26 @@ public sealed partial class SlipwayClient : IDisposable
         }
     }
 
+    /// <summary>POST of a JSON body to a path below <c>/api/slipway/v1</c> that answers in lines of JSON; streamed.</summary>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
+    public async IAsyncEnumerable<T> PostLinesAsync<T>(string path, object body, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var response = await StartAsync(HttpMethod.Post, path, JsonContent.Create(body, body.GetType(), options: JsonDefaults.Options), cancellationToken);
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(cancellationToken));
+        while (await reader.ReadLineAsync(cancellationToken) is { } line)
+        {
+            yield return JsonSerializer.Deserialize<T>(line, JsonDefaults.Options)!;
+        }
+    }
+
+    /// <summary>GET of a path below <c>/api/slipway/v1</c> that answers a text, such as Markdown; as the server sent it.</summary>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable when it cannot be reached.</exception>
+    public async Task<string> GetTextAsync(string path, CancellationToken cancellationToken)
+    {
+        using var response = await StartAsync(HttpMethod.Get, path, null, cancellationToken);
+        return await response.Content.ReadAsStringAsync(cancellationToken);
+    }
+
     /// <summary>Whether a model answers requests now.</summary>
     public async Task<bool> IsModelReadyAsync(string model, CancellationToken cancellationToken)
     {
@@ -93,6 +128,13 @@ public sealed partial class SlipwayClient : IDisposable
 
     private async Task<T> SendAsync<T>(HttpMethod method, string path, HttpContent? content, CancellationToken cancellationToken)
     {
+        using var response = await StartAsync(method, path, content, cancellationToken);
+        return response.StatusCode is HttpStatusCode.NoContent ? default! : (await response.Content.ReadFromJsonAsync<T>(JsonDefaults.Options, cancellationToken))!;
+    }
+
+    // The answer's body is still to be read; a refusal is thrown.
+    private async Task<HttpResponseMessage> StartAsync(HttpMethod method, string path, HttpContent? content, CancellationToken cancellationToken)
+    {
         using var request = new HttpRequestMessage(method, new Uri(path.StartsWith('/') ? path : $"/api/slipway/v1/{path}", UriKind.Relative)) { Content = content };
         HttpResponseMessage response;
         try
@@ -104,14 +146,14 @@ public sealed partial class SlipwayClient : IDisposable
             throw new ServerUnreachableException($"No Slipway server answers at {Server}; start one with 'slipway server' or name it with --server.", e);
         }
 
+        if (response.IsSuccessStatusCode)
+        {
+            return response;
+        }
+
         using (response)
         {
-            if (!response.IsSuccessStatusCode)
-            {
-                throw await FailureAsync(response, cancellationToken);
-            }
-
-            return (await response.Content.ReadFromJsonAsync<T>(JsonDefaults.Options, cancellationToken))!;
+            throw await FailureAsync(response, cancellationToken);
         }
     }
 

@@ -12,11 +12,17 @@ public enum Permission
     /// <summary>Send requests to a served model, and labels for its predictions.</summary>
     Predict,
 
-    /// <summary>Create and change runs, datasets, features, pipelines, versions, monitors, rollouts.</summary>
+    /// <summary>Create and change runs, datasets, features, pipelines and versions; ask for a promotion.</summary>
     Write,
+
+    /// <summary>Change what runs: carry out a promotion, deploy, roll out, roll back, set policies, operate monitors.</summary>
+    Operate,
 
     /// <summary>Approve or reject a promotion.</summary>
     Approve,
+
+    /// <summary>Read the audit trail as a whole, with its reports and exports.</summary>
+    Audit,
 
     /// <summary>Manage users and the server.</summary>
     Admin,

@@ -15,6 +15,7 @@ public static class DatasetsServices
         services.AddSingleton(MigrationSet.Of<DatasetStore>("datasets"));
         services.AddSingleton<DatasetStore>();
         services.AddSingleton<IDefinitionKind, DatasetDefinitionKind>();
+        services.AddSingleton<INodeDescriber, DatasetNodes>();
         services.TryAddSingleton(provider => OpenDuckDb(provider.GetRequiredService<StorageOptions>()));
         return services;
     }
@@ -26,7 +27,7 @@ public static class DatasetsServices
     public static DuckDbDatabase OpenDuckDb(StorageOptions options)
     {
         // Folders must exist before the allow-list is fixed: links in their paths are resolved then.
-        string[] folders = [options.BlobDirectory, options.TemporaryDirectory, options.ColumnsDirectory];
+        string[] folders = [options.BlobLocation is null ? options.BlobDirectory : options.CacheDirectory, options.TemporaryDirectory, options.ColumnsDirectory];
         foreach (var folder in folders)
         {
             Directory.CreateDirectory(folder);

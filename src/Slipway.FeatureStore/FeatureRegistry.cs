@@ -122,6 +122,11 @@ public sealed class FeatureRegistry(Database database, DefinitionStore definitio
             new { service.Name, definitionVersion, viewsJson = JsonSerializer.Serialize(viewIds), now = transaction.NowMs });
         transaction.Audit(by, "feature_service.versioned", new NodeRef(NodeKinds.Definition, $"{FeatureServiceDefinition.Kind}/{service.Name}@{version}"), null, null,
             new { version, definitionVersion, views = viewIds });
+        foreach (var view in viewIds)
+        {
+            transaction.Link(new NodeRef(NodeKinds.FeatureView, view), "includes", new NodeRef(NodeKinds.FeatureService, $"{service.Name}@{version}"));
+        }
+
         return version;
     }
 

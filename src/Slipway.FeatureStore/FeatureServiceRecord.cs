@@ -38,6 +38,9 @@ public sealed record FeatureServiceRecord(int Version, long DefinitionVersion, F
     /// <summary>The service.</summary>
     public string Name => Definition.Name;
 
+    /// <summary>Its place in lineage.</summary>
+    public NodeRef Node => new(NodeKinds.FeatureService, $"{Name}@{Version}");
+
     /// <summary>What a request brings.</summary>
     public IReadOnlyList<FeatureInput> Inputs => Definition.Inputs;
 

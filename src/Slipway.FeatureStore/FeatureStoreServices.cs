@@ -16,6 +16,7 @@ public static class FeatureStoreServices
         services.AddSingleton<OnlineStore>();
         services.AddSingleton<IDefinitionKind, FeatureViewKind>();
         services.AddSingleton<IDefinitionKind, FeatureServiceKind>();
+        services.AddSingleton<INodeDescriber, FeatureNodes>();
         return services;
     }
 }

@@ -164,7 +164,8 @@ public sealed class OfflineStore(
             transaction.Audit(by, "training_set.retrieved", set.Node, null, null, new { set.Rows, service = $"{request.Service.Name}@{request.Service.Version}", dataset = request.Source.Node.Id });
         }
 
-        transaction.Link(request.Source.Node, "built_from", set.Node);
+        transaction.Link(request.Source.Node, "drawn_from", set.Node);
+        transaction.Link(request.Service.Node, "selected_by", set.Node);
         foreach (var view in request.Service.Views)
         {
             transaction.Link(view.Node, "defined_by", set.Node);

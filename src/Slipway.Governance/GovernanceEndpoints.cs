@@ -4,9 +4,11 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
 using Slipway.Contracts.Governance;
+using Slipway.Governance.Audit;
 using Slipway.Governance.Documents;
 using Slipway.Governance.Evidence;
 using Slipway.Governance.Maturity;
+using Slipway.Governance.ModelPages;
 using Slipway.Governance.Verification;
 using Slipway.Storage;
 
@@ -24,8 +26,21 @@ public static class GovernanceEndpoints
         read.MapGet("/maturity", Assess).WithSummary("Rate five dimensions by what the records show");
         read.MapGet("/documents", List).WithSummary("List documents, newest first, with a flag on stale ones");
         read.MapGet("/documents/{id}", Show).WithSummary("Show a document as Markdown; without a version, the newest");
+        read.MapGet("/model-pages", ListPages).WithSummary("List the pages of the models, with the index as Markdown");
+        read.MapGet("/model-pages/page", ShowPage).WithSummary("Show a model's page as Markdown, its commands made for the address of the request");
+        app.MapAudit();
         app.MapPost("/api/slipway/v1/documents", Generate).WithSummary("Write a document from the records of now").WithMetadata(new RequiredAccess(Permission.Write));
     }
+
+    private static Ok<ModelPageList> ListPages(HttpContext context, ModelPageComposer pages) => TypedResults.Ok(
+        new ModelPageList(pages.Index(Asked(context)), [.. pages.Models().Select(model => new ModelPageName(model, PageFolder.FileOf(model)))]));
+
+    private static ContentHttpResult ShowPage(HttpContext context, string? model, ModelPageComposer pages) => TypedResults.Text(
+        pages.Page(model is { Length: > 0 } ? model : throw new SlipwayException(ErrorCode.InvalidArgument, "'model' is missing; name the model."), Asked(context)),
+        "text/markdown; charset=utf-8");
+
+    // The address at which the caller reached us works for the caller.
+    private static string Asked(HttpContext context) => $"{context.Request.Scheme}://{context.Request.Host}";
 
     private static async Task<Ok<VerificationReport>> Verify(Verifier verifier, CancellationToken ct) => TypedResults.Ok(await verifier.VerifyAsync(ct));
 

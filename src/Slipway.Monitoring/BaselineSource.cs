@@ -26,12 +26,12 @@ internal sealed class BaselineSource(Func<string, string, ModelBaseline?> find)
 
     public static BaselineSource Of(ModelRegistry registry, BlobStore blobs) => new((model, version) =>
     {
-        if (registry.Find(model, version) is not { } record || !blobs.Exists(record.BaselineSha256))
+        if (registry.Find(model, version) is not { BaselineSha256: { } sha256 } || !blobs.Exists(sha256))
         {
             return null;
         }
 
-        using var content = blobs.OpenRead(record.BaselineSha256);
+        using var content = blobs.OpenRead(sha256);
         return JsonSerializer.Deserialize<ModelBaseline>(content, JsonDefaults.Options);
     });
 }

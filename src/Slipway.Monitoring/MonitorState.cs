@@ -1,6 +1,6 @@
+using System.Data.Common;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Monitoring.Alerts;
 using Slipway.Storage;
@@ -19,7 +19,7 @@ internal sealed record MonitorState(long DriftEndMs, long PerformanceEndMs, long
 
     public static MonitorState Start { get; } = new(Never, Never, Never, new StreakMemory());
 
-    public static MonitorState Load(SqliteConnection connection, string monitor) =>
+    public static MonitorState Load(DbConnection connection, string monitor) =>
         connection.QueryFirstOrDefault<(long Drift, long Performance, long Decided, string Streaks)?>(
             "SELECT drift_end_ms, performance_end_ms, decided_end_ms, streaks FROM monitor_state WHERE monitor = @monitor", new { monitor }) is { } row
             ? new MonitorState(row.Drift, row.Performance, row.Decided, JsonSerializer.Deserialize<StreakMemory>(row.Streaks, JsonDefaults.Options)!)

@@ -1,6 +1,6 @@
+using System.Data.Common;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Monitoring;
 using Slipway.Monitoring.Definitions;
@@ -126,7 +126,7 @@ public sealed class MonitorStore
         return _database.Read(connection => Find(connection, id))!;
     }
 
-    private static AlertRecord? Find(SqliteConnection connection, string id) =>
+    private static AlertRecord? Find(DbConnection connection, string id) =>
         connection.QueryFirstOrDefault<AlertRow>($"SELECT {AlertColumns} FROM alerts WHERE id = @id", new { id })?.ToRecord();
 
     private Definition Definition(string name) => _definitions.Find(MonitorDefinition.Kind, name)
@@ -146,7 +146,7 @@ public sealed class MonitorStore
     }
 
     // The newest drift window, and of performance the newest window that was computed.
-    private static List<ResultPoint> Newest(SqliteConnection connection, string monitor) => connection.Query<ResultRow>(
+    private static List<ResultPoint> Newest(DbConnection connection, string monitor) => connection.Query<ResultRow>(
         """
         SELECT subject AS Subject, metric AS Metric, value AS Value, band AS Band, n AS N, window_end_ms AS WindowEndMs FROM monitor_results
          WHERE monitor = @monitor AND subject <> 'performance'

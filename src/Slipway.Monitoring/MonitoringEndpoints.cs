@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Monitoring;
 using Slipway.Storage;
 
@@ -16,17 +17,17 @@ public static class MonitoringEndpoints
     {
         var read = new RequiredAccess(Permission.Read);
         var monitors = app.MapGroup("/api/slipway/v1/monitors");
-        monitors.MapGet("", (MonitorStore store) => TypedResults.Ok(store.List())).WithSummary("List monitors with their worst band").WithMetadata(read);
+        monitors.MapGet("", (MonitorStore store, Caller by) => TypedResults.Ok(by.Access.Visible(ResourceKind.Model, store.List(), monitor => monitor.Model))).WithSummary("List monitors with their worst band").WithMetadata(read);
         monitors.MapGet("/{name}", (string name, MonitorStore store) => TypedResults.Ok(store.Status(name)))
             .WithSummary("A monitor as of now: newest values, limits, method, open alerts, actions").WithMetadata(read);
         monitors.MapGet("/{name}/results", Results).WithSummary("Values over event time").WithMetadata(read);
         monitors.MapGet("/{name}/drift", Drift).WithSummary("Drift of each feature by calendar month").WithMetadata(read);
-        monitors.MapPost("/{name}/run", Run).WithSummary("Evaluate all closed windows now").WithMetadata(new RequiredAccess(Permission.Write));
+        monitors.MapPost("/{name}/run", Run).WithSummary("Evaluate all closed windows now").WithMetadata(new RequiredAccess(Permission.Operate));
 
         var alerts = app.MapGroup("/api/slipway/v1/alerts");
-        alerts.MapGet("", (MonitorStore store, string? monitor, bool? open) => TypedResults.Ok(store.Alerts(monitor, open ?? false)))
+        alerts.MapGet("", (MonitorStore store, Caller by, string? monitor, bool? open) => TypedResults.Ok(by.Access.Visible(ResourceKind.Model, store.Alerts(monitor, open ?? false), alert => alert.Model)))
             .WithSummary("List alerts, newest first").WithMetadata(read);
-        alerts.MapPost("/{id}/acknowledge", Acknowledge).WithSummary("Say that an alert has been seen").WithMetadata(new RequiredAccess(Permission.Write));
+        alerts.MapPost("/{id}/acknowledge", Acknowledge).WithSummary("Say that an alert has been seen").WithMetadata(new RequiredAccess(Permission.Operate));
         return app;
     }
 

@@ -19,6 +19,7 @@ public static class MonitoringServices
         services.TryAddSingleton<MonitoringOptions>();
         services.AddSingleton<IDefinitionKind, MonitorKind>();
         services.TryAddSingleton(provider => BaselineSource.Of(provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<BlobStore>()));
+        services.AddSingleton<INodeDescriber, MonitorNodes>();
         services.AddSingleton<WindowWriter>();
         services.AddSingleton<ActionStarter>();
         services.AddSingleton<DriftGauges>();

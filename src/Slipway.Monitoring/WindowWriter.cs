@@ -1,7 +1,8 @@
+using System.Data;
+using System.Data.Common;
 using System.Globalization;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts.Monitoring;
 using Slipway.Monitoring.Alerts;
 using Slipway.Monitoring.Definitions;
@@ -91,7 +92,7 @@ internal sealed class WindowWriter(Database database)
         return new AlertTable.Outcome(before.Opened + now.Opened, before.Closed + now.Closed, before.Actions + now.Actions);
     }
 
-    private static void AddToMonth(SqliteConnection connection, MonitorDefinition monitor, long startMs, Bucket bucket)
+    private static void AddToMonth(DbConnection connection, MonitorDefinition monitor, long startMs, Bucket bucket)
     {
         var key = new { monitor.Name, month = DateTimeOffset.FromUnixTimeMilliseconds(startMs).ToString("yyyy-MM", CultureInfo.InvariantCulture), bucket.Layout.Version };
         var stored = connection.QueryFirstOrDefault<(long Rows, string Counts)?>(
@@ -113,15 +114,15 @@ internal sealed class WindowWriter(Database database)
     /// <summary>One prepared statement for the many results of a batch.</summary>
     private sealed class ResultCommand : IDisposable
     {
-        private readonly SqliteCommand _command;
-        private readonly SqliteParameter _end = new("@end", SqliteType.Integer);
-        private readonly SqliteParameter _subject = new("@subject", SqliteType.Text);
-        private readonly SqliteParameter _metric = new("@metric", SqliteType.Text);
-        private readonly SqliteParameter _value = new("@value", SqliteType.Real);
-        private readonly SqliteParameter _band = new("@band", SqliteType.Text);
-        private readonly SqliteParameter _n = new("@n", SqliteType.Integer);
+        private readonly DbCommand _command;
+        private readonly DbParameter _end;
+        private readonly DbParameter _subject;
+        private readonly DbParameter _metric;
+        private readonly DbParameter _value;
+        private readonly DbParameter _band;
+        private readonly DbParameter _n;
 
-        public ResultCommand(SqliteConnection connection, string monitor)
+        public ResultCommand(DbConnection connection, string monitor)
         {
             _command = connection.CreateCommand();
             _command.CommandText =
@@ -129,8 +130,13 @@ internal sealed class WindowWriter(Database database)
                 INSERT INTO monitor_results (monitor, window_end_ms, subject, metric, value, band, n) VALUES (@monitor, @end, @subject, @metric, @value, @band, @n)
                 ON CONFLICT (monitor, window_end_ms, subject, metric) DO UPDATE SET value = excluded.value, band = excluded.band, n = excluded.n
                 """;
-            _command.Parameters.AddWithValue("@monitor", monitor);
-            _command.Parameters.AddRange([_end, _subject, _metric, _value, _band, _n]);
+            _command.Add("@monitor", DbType.String).Value = monitor;
+            _end = _command.Add("@end", DbType.Int64);
+            _subject = _command.Add("@subject", DbType.String);
+            _metric = _command.Add("@metric", DbType.String);
+            _value = _command.Add("@value", DbType.Double);
+            _band = _command.Add("@band", DbType.String);
+            _n = _command.Add("@n", DbType.Int64);
         }
 
         public void Write(long endMs, IReadOnlyList<Reading> readings)

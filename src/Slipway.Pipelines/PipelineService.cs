@@ -108,7 +108,7 @@ public sealed class PipelineService
             last?.Id, last?.Status);
     }
 
-    private static void DemandResources(PipelineDefinition pipeline)
+    internal static void DemandResources(PipelineDefinition pipeline)
     {
         var memoryMb = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 20;
         foreach (var stage in pipeline.Stages)

@@ -1,7 +1,10 @@
 using Microsoft.Extensions.DependencyInjection;
+using Slipway.Datasets;
 using Slipway.Pipelines.Definitions;
+using Slipway.Pipelines.Reproductions;
 using Slipway.Pipelines.Runs;
 using Slipway.Pipelines.Stages;
+using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -23,11 +26,17 @@ public static class PipelinesServices
         services.AddSingleton<StageKind, EvaluateStage>();
         services.AddSingleton<StageKind, RegisterStage>();
         services.AddSingleton<PipelineStore>();
+        services.AddSingleton<INodeDescriber, PipelineNodes>();
         services.AddSingleton<StageCache>();
         services.AddSingleton<RunProgress>();
         services.AddSingleton(provider => new PipelineService(
             provider.GetRequiredService<DefinitionStore>(), provider.GetRequiredService<PipelineKind>(),
             provider.GetRequiredService<PipelineStore>(), provider.GetRequiredService<RunProgress>()));
+        services.AddSingleton<ReproductionComparer>();
+        services.AddSingleton(provider => new ReproductionService(
+            provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<DatasetStore>(), provider.GetRequiredService<Database>(),
+            provider.GetRequiredService<PipelineKind>(), provider.GetRequiredService<PipelineStore>(), provider.GetRequiredService<RunProgress>(),
+            provider.GetRequiredService<TimeProvider>()));
         services.AddHostedService<PipelineRunner>();
         return services;
     }

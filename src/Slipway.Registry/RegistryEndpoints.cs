@@ -4,9 +4,14 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
+using Slipway.Registry.External;
+using Slipway.Registry.Formats;
 using Slipway.Registry.Mlflow;
+using Slipway.Registry.Provenance;
 using Slipway.Registry.Stages;
+using Slipway.Registry.Webhooks;
 using Slipway.Storage;
 
 namespace Slipway.Registry;
@@ -14,11 +19,12 @@ namespace Slipway.Registry;
 /// <summary>Maps models, versions, promotions and rollback.</summary>
 public static class RegistryEndpoints
 {
-    /// <summary>Maps <c>/models</c>, <c>/promotions</c> and MLflow's reading registry routes.</summary>
+    /// <summary>Maps <c>/models</c>, <c>/promotions</c> and MLflow's registry routes and webhooks.</summary>
     public static void MapSlipwayRegistry(this IEndpointRouteBuilder app)
     {
-        var read = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Read));
-        read.MapGet("/models", (ModelRegistry registry) => TypedResults.Ok(new ModelList(registry.ListModels()))).WithSummary("List models");
+        var read = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Read)).AddEndpointFilter(ExternalEndpoints.Freshen);
+        read.MapGet("/models", (ModelRegistry registry, Caller by) => TypedResults.Ok(new ModelList(by.Access.Visible(ResourceKind.Model, registry.ListModels(), model => model.Name)))).WithSummary("List models");
+        read.MapGet("/inventory", (ModelRegistry registry) => TypedResults.Ok(registry.Inventory())).WithSummary("List every model with type, framework, owner, purpose and risk class");
         read.MapGet("/models/{model}", GetModel).WithSummary("Show a model");
         read.MapGet("/models/{model}/production", GetProduction).WithSummary("Show the version in production, now or as of a date");
         read.MapGet("/models/{model}/history", GetModelHistory).WithSummary("List a model's changes of stage");
@@ -30,22 +36,31 @@ public static class RegistryEndpoints
         read.MapGet("/models/{model}/versions/{version}/gate", GetGate).WithSummary("Show what stands between a version and a stage");
         read.MapGet("/models/{model}/versions/{version}/evaluation", GetEvaluation).WithSummary("Show a version's evaluation report");
         read.MapGet("/models/{model}/versions/{version}/files/{**path}", GetFile).WithSummary("Fetch a file of a version, its SHA-256 checked");
-        read.MapGet("/promotions", (string? model, ModelRegistry registry) => TypedResults.Ok(new PromotionList(registry.ListPromotions(model)))).WithSummary("List promotions, newest first");
+        read.MapGet("/promotions", (string? model, ModelRegistry registry, Caller by) =>
+            TypedResults.Ok(new PromotionList(by.Access.Visible(ResourceKind.Model, registry.ListPromotions(model), promotion => promotion.Model)))).WithSummary("List promotions, newest first");
         read.MapGet("/promotions/{id}", GetPromotion).WithSummary("Show a promotion");
 
         var write = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Write));
+        write.MapPatch("/models/{model}", Describe).WithSummary("Say what a model is for, whose it is and how risky");
         write.MapPost("/models/{model}/versions", Register).WithSummary("Register a version from stored blobs");
-        write.MapPost("/models/{model}/rollback", Rollback).WithSummary("Put an earlier production version back");
         write.MapPut("/models/{model}/aliases/{alias}", PutAlias).WithSummary("Point an alias at a version");
         write.MapPost("/promotions", Request).WithSummary("Ask for a promotion");
-        write.MapPost("/promotions/{id}/execute", Execute).WithSummary("Carry out a promotion, if its gate passes");
         write.MapPost("/promotions/{id}/withdraw", Withdraw).WithSummary("Close a promotion that shall not be carried out");
+
+        var operate = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Operate));
+        operate.MapPost("/models/{model}/rollback", Rollback).WithSummary("Put an earlier production version back");
+        operate.MapPost("/promotions/{id}/execute", Execute).WithSummary("Carry out a promotion, if its gate passes");
 
         var approve = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Approve));
         approve.MapPost("/promotions/{id}/approve", Approve).WithSummary("Approve a promotion");
         approve.MapPost("/promotions/{id}/reject", Reject).WithSummary("Reject a promotion");
 
+        app.MapExternalRegistry();
+        app.MapLineage();
+        app.MapBlobs();
+        app.MapStages();
         app.MapMlflowRegistry();
+        app.MapWebhooks();
     }
 
     private static Ok<ModelSummary> GetModel(string model, ModelRegistry registry) => TypedResults.Ok(
@@ -83,7 +98,7 @@ public static class RegistryEndpoints
         TypedResults.Ok(new StageHistory(registry.History(model, registry.Get(model, version).Version)));
 
     private static async Task<Ok<GateReport>> GetGate(string model, string version, string? to, ModelRegistry registry, CancellationToken cancellationToken) =>
-        TypedResults.Ok(await registry.CheckAsync(model, version, StageRules.Parse(Required("to", to)), cancellationToken));
+        TypedResults.Ok(await registry.CheckAsync(model, version, PromotionTarget.Parse(Required("to", to)), cancellationToken));
 
     private static async Task<Ok<EvaluationReport>> GetEvaluation(string model, string version, ModelRegistry registry, CancellationToken cancellationToken) =>
         TypedResults.Ok(await registry.ReadReportAsync(registry.Get(model, version), cancellationToken)
@@ -106,6 +121,9 @@ public static class RegistryEndpoints
         return TypedResults.Created($"/api/slipway/v1/models/{version.Model}/versions/{version.Version}", version);
     }
 
+    private static async Task<Ok<ModelSummary>> Describe(string model, DescribeModel request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await registry.DescribeAsync(model, request, by, cancellationToken));
+
     private static async Task<Ok<ModelVersionRecord>> Rollback(string model, RollbackModel request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
         TypedResults.Ok(await registry.RollbackAsync(model, request.ToVersion, request.Reason, by, cancellationToken));
 
@@ -115,8 +133,14 @@ public static class RegistryEndpoints
     private static async Task<Created<PromotionRecord>> Request(RequestPromotion request, ModelRegistry registry, Caller by, CancellationToken cancellationToken)
     {
         var (model, version) = (Required("model", request.Model), Required("version", request.Version));
-        var to = request.To ?? throw new SlipwayException(ErrorCode.InvalidArgument, "'to' is missing; name the stage: staging, production, archived or development.");
-        var promotion = await registry.RequestPromotionAsync(model, version, to, request.Reason, by, cancellationToken, request.RollbackTo);
+        var to = (request.To, request.Environment) switch
+        {
+            ({ } stage, null) => stage,
+            (null, { } environment) => new PromotionTarget(null, environment),
+            (null, null) => throw new SlipwayException(ErrorCode.InvalidArgument, "'to' is missing; name the stage: staging, production, archived or development; or an 'environment' of the model's policy."),
+            _ => throw new SlipwayException(ErrorCode.InvalidArgument, "'to' and 'environment' exclude each other; give one."),
+        };
+        var promotion = await registry.RequestPromotionAsync(model, version, to, request.Reason, by, cancellationToken, request.RollbackTo, request.Auto);
         return TypedResults.Created($"/api/slipway/v1/promotions/{promotion.Id}", promotion);
     }
 

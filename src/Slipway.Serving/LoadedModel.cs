@@ -68,6 +68,9 @@ public sealed class LoadedModel
     /// <summary>Its live inputs in the bins of its training baseline.</summary>
     public FeatureSkew Skew { get; }
 
+    /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
+    internal volatile DeprecationNotice? Notice;
+
     /// <summary>Versions with the same key share a prediction journal.</summary>
     internal string JournalKey { get; }
 

@@ -22,10 +22,11 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
     public LoadedModel Load(ModelVersionRecord version)
     {
         var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
+        var file = version.ServedSha256 ?? throw Unusable(version, "it holds no model file that this server can run; register an ONNX export of it");
         OnnxSession session;
         try
         {
-            session = OnnxSession.Load(ReadVerified(version, "model file", version.OnnxSha256));
+            session = OnnxSession.Load(ReadVerified(version, "model file", file));
         }
         catch (OnnxException e)
         {
@@ -46,9 +47,11 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
                 throw Unusable(version, $"its first output is {output.ElementType} [{string.Join(", ", output.Shape)}] instead of Float [-1, 1]");
             }
 
-            var baseline = JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", version.BaselineSha256), JsonDefaults.Options);
+            var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
             session.RunMatrix(new float[names.Length], 1, new float[1]);
-            return new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name);
+            var loaded = new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name);
+            Notify(loaded);
+            return loaded;
         }
         catch (Exception e) when (e is OnnxException or JsonException)
         {
@@ -61,6 +64,9 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
             throw;
         }
     }
+
+    /// <summary>Sets what callers are told of the version's deprecation now.</summary>
+    public void Notify(LoadedModel loaded) => loaded.Notice = DeprecationNotice.Of(registry.FindDeprecation(loaded.Model, loaded.Version));
 
     private byte[] ReadVerified(ModelVersionRecord version, string what, string sha256)
     {

@@ -31,6 +31,7 @@ public static class ServingServices
         services.AddSingleton<ShadowMirror>();
         services.AddSingleton<InferHandler>();
         services.AddSingleton<DeploymentStore>();
+        services.AddSingleton<INodeDescriber, ServingNodes>();
         services.AddSingleton<Deployer>();
         services.AddSingleton<TrafficTimeline>();
         services.AddSingleton(provider => new DeploymentReports(

@@ -1,68 +1,77 @@
-using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Threading.Channels;
-using Microsoft.Data.Sqlite;
+using Dapper;
 using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
-using Slipway.Native.Sqlite;
+using Slipway.Storage.Audit;
+using Slipway.Storage.Engines;
 
 namespace Slipway.Storage;
 
 /// <summary>
-/// The SQLite database: one writer that commits in groups, readers on connections of their own.
+/// The database, SQLite or PostgreSQL: one writer that commits in groups, readers on connections of their own.
 /// </summary>
 /// <remarks>
-/// A write is acknowledged after the commit that holds it, with <c>synchronous=FULL</c>, so that it survives power loss. All
-/// writes that wait while a commit is under way share the next one: one fsync for many callers. Each runs in a savepoint of
-/// its own, so that one caller's failure undoes only that caller's work.
+/// A write is acknowledged after the commit that holds it is on disk, so that it survives power loss. All writes that wait while a
+/// commit is under way share the next one: one fsync for many callers. Each runs in a savepoint of its own, so that one caller's
+/// failure undoes only that caller's work. The writers of all servers that share a PostgreSQL database take turns, so that what a
+/// change reads stays true until it commits.
 /// </remarks>
 public sealed class Database : IAsyncDisposable
 {
     private const int GroupMax = 512;
 
-    private readonly string _connectionString;
+    private readonly DatabaseEngine _engine;
     private readonly TimeProvider _clock;
     private readonly ILogger<Database> _logger;
+    private readonly AuditRedaction _redaction;
     private readonly Channel<Write> _writes = Channel.CreateBounded<Write>(new BoundedChannelOptions(8192) { SingleReader = true });
-    private readonly ConcurrentBag<SqliteConnection> _readers = [];
-    private readonly SqliteConnection _writer;
     private readonly Task _loop;
     private volatile bool _disposed;
 
-    private Database(string path, TimeProvider clock, ILogger<Database> logger)
+    static Database()
     {
-        SqliteLibrary.Initialize();
-        Path = path;
+        SqlMapper.RemoveTypeMap(typeof(bool)); // Dapper's own mapping would come first.
+        SqlMapper.AddTypeHandler(new FlagHandler());
+    }
+
+    private Database(DatabaseEngine engine, TimeProvider clock, ILogger<Database> logger, AuditRedaction redaction)
+    {
+        _engine = engine;
         _clock = clock;
         _logger = logger;
-        _connectionString = new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString();
-        _writer = OpenConnection();
+        _redaction = redaction;
         _loop = Task.Factory.StartNew(WriteLoop, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }
 
-    /// <summary>The database file.</summary>
-    public string Path { get; }
+    /// <summary>The database file, or the server's host and database; holds no password.</summary>
+    public string Location => _engine.Location;
 
-    /// <summary>Raised on the writer's thread after a group that published events has committed. Handlers must only signal.</summary>
+    /// <summary>How this database's SQL differs.</summary>
+    public SqlDialect Dialect => _engine.Dialect;
+
+    /// <summary>Raised on the writer's thread after a group of this server that published events has committed. Handlers must only signal.</summary>
     public event Action? EventsCommitted;
 
-    /// <summary>Opens or makes the database file and brings its schema up to date.</summary>
-    /// <exception cref="SlipwayException">FailedPrecondition: the file is not ours, or was written by a newer build.</exception>
+    /// <summary>Opens the database, making the file when there is none, and brings its schema up to date.</summary>
+    /// <exception cref="SlipwayException">FailedPrecondition: it is not ours, or was written by a newer build; Unavailable: it cannot be reached.</exception>
     public static Database Open(StorageOptions options, IEnumerable<MigrationSet> migrations, TimeProvider clock, ILogger<Database> logger)
     {
-        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(options.DatabasePath)!);
-        Database? database = null;
+        var engine = OpenEngine(options);
         try
         {
-            database = new Database(options.DatabasePath, clock, logger);
-            Migrator.Apply(database._writer, migrations, clock);
-            return database;
+            Migrator.Apply(engine, migrations, clock);
+            return new Database(engine, clock, logger, new AuditRedaction(options.Audit.RedactedFields));
         }
-        catch (SqliteException e) when (e.SqliteErrorCode == 26)
+        catch
         {
-            throw new SlipwayException(ErrorCode.FailedPrecondition,
-                $"'{options.DatabasePath}' is not an SQLite database; move it away or name another file with --database.", e);
+            engine.Dispose();
+            throw;
         }
     }
+
+    internal static DatabaseEngine OpenEngine(StorageOptions options, bool patient = false) =>
+        options.PostgresConnection is { } connection ? PostgresEngine.Open(connection, patient) : SqliteEngine.Open(options.DatabasePath);
 
     /// <summary>Runs a change in the next group commit and returns once it is durable.</summary>
     /// <param name="work">Runs on the writer's thread; must not block on anything but the database. When it throws, its changes are undone and the exception reaches the caller.</param>
@@ -79,43 +88,10 @@ public sealed class Database : IAsyncDisposable
         WriteAsync<object?>(transaction => { work(transaction); return null; }, cancellationToken);
 
     /// <summary>Runs a query on a reader connection: a consistent snapshot that never waits for the writer.</summary>
-    public T Read<T>(Func<SqliteConnection, T> query)
+    public T Read<T>(Func<DbConnection, T> query)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        if (!_readers.TryTake(out var connection))
-        {
-            connection = OpenConnection();
-            Execute(connection, "PRAGMA query_only=ON");
-        }
-
-        var reusable = false;
-        try
-        {
-            // One transaction, so that several statements of a query see one state.
-            Execute(connection, "BEGIN");
-            var result = query(connection);
-            Execute(connection, "COMMIT");
-            reusable = true;
-            return result;
-        }
-        catch (SlipwayException)
-        {
-            // "Not found" and the like: nothing is wrong with the connection.
-            Execute(connection, "ROLLBACK");
-            reusable = true;
-            throw;
-        }
-        finally
-        {
-            if (reusable && !_disposed)
-            {
-                _readers.Add(connection);
-            }
-            else
-            {
-                connection.Dispose();
-            }
-        }
+        return _engine.Read(query);
     }
 
     /// <summary>Finishes the waiting writes and closes the file.</summary>
@@ -129,19 +105,7 @@ public sealed class Database : IAsyncDisposable
         _disposed = true;
         _writes.Writer.TryComplete();
         await _loop;
-        _writer.Dispose();
-        while (_readers.TryTake(out var reader))
-        {
-            reader.Dispose();
-        }
-    }
-
-    private SqliteConnection OpenConnection()
-    {
-        var connection = new SqliteConnection(_connectionString);
-        connection.Open();
-        Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY");
-        return connection;
+        _engine.Dispose();
     }
 
     private async Task WriteLoop()
@@ -172,39 +136,57 @@ public sealed class Database : IAsyncDisposable
     private void Commit(List<Write> group)
     {
         var outcomes = new (object? Result, Exception? Error)[group.Count];
+        var alone = group.Count == 1;
         var published = false;
+        var committing = false;
         try
         {
-            Execute(_writer, "BEGIN IMMEDIATE");
+            var connection = _engine.Begin();
             var now = _clock.GetUtcNow();
             for (var i = 0; i < group.Count; i++)
             {
-                Execute(_writer, "SAVEPOINT caller");
+                if (!alone)
+                {
+                    _engine.Save();
+                }
+
                 try
                 {
-                    var transaction = new WriteTransaction(_writer, now);
+                    var transaction = new WriteTransaction(connection, now, _redaction);
                     outcomes[i] = (group[i].Work(transaction), null);
                     published |= transaction.HasPublished;
                 }
-                catch (Exception e) when (e is not SqliteException { SqliteErrorCode: 10 or 13 })
+                catch (Exception e) when (!_engine.EndsTransaction(e))
                 {
-                    // The caller's own failure: undo its part, keep the others'. I/O errors and a full disk end the whole group below.
-                    outcomes[i] = (null, e);
-                    Execute(_writer, "ROLLBACK TO caller");
+                    // The caller's own failure: undo its part, keep the others'. What ends the whole transaction is met below.
+                    outcomes[i] = (null, _engine.Explain(e));
+                    if (!alone)
+                    {
+                        _engine.Undo();
+                    }
                 }
 
-                Execute(_writer, "RELEASE caller");
+                if (!alone)
+                {
+                    _engine.Release();
+                }
             }
 
-            Execute(_writer, "COMMIT");
+            if (alone && outcomes[0].Error is not null)
+            {
+                _engine.RollBack();
+            }
+            else
+            {
+                committing = true;
+                _engine.Commit();
+            }
         }
         catch (Exception e)
         {
             _logger.LogError(e, "A group of {Count} writes could not be committed", group.Count);
-            TryRollback();
-            var reason = e is SqliteException { SqliteErrorCode: 13 }
-                ? new SlipwayException(ErrorCode.Unavailable, $"The disk that holds '{Path}' is full; free some space and try again. Nothing was written.", e)
-                : new SlipwayException(ErrorCode.Unavailable, "The database could not commit; nothing was written. See the server's log, then try again.", e);
+            _engine.RollBack();
+            var reason = _engine.Lost(e, committing);
             foreach (var write in group)
             {
                 write.Completion.TrySetException(reason);
@@ -236,26 +218,6 @@ public sealed class Database : IAsyncDisposable
                 _logger.LogError(e, "A listener to committed events failed"); // It must not end the loop that all writes go through.
             }
         }
-    }
-
-    private void TryRollback()
-    {
-        try
-        {
-            Execute(_writer, "ROLLBACK");
-        }
-        catch (SqliteException e)
-        {
-            // SQLite has rolled back by itself after some faults; there is nothing left to undo then.
-            _logger.LogDebug(e, "Rollback after a failed commit");
-        }
-    }
-
-    private static void Execute(SqliteConnection connection, string sql)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        command.ExecuteNonQuery();
     }
 
     private sealed record Write(Func<WriteTransaction, object?> Work, TaskCompletionSource<object?> Completion, CancellationToken CancellationToken);

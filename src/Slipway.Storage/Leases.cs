@@ -20,8 +20,8 @@ public sealed class Leases(Database database)
                 """
                 INSERT INTO leases (name, holder, token, expires_ms) VALUES (@name, @holder, 1, @expires)
                 ON CONFLICT (name) DO UPDATE
-                   SET token = CASE WHEN holder = excluded.holder THEN token ELSE token + 1 END, holder = excluded.holder, expires_ms = excluded.expires_ms
-                 WHERE holder = excluded.holder OR expires_ms <= @now
+                   SET token = CASE WHEN leases.holder = excluded.holder THEN leases.token ELSE leases.token + 1 END, holder = excluded.holder, expires_ms = excluded.expires_ms
+                 WHERE leases.holder = excluded.holder OR leases.expires_ms <= @now
                 RETURNING token
                 """,
                 new { name, holder = _holder, expires = transaction.NowMs + (long)duration.TotalMilliseconds, now = transaction.NowMs });

@@ -1,9 +1,12 @@
+using System.Data.Common;
+using System.Globalization;
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
+using Slipway.Storage.Audit;
+using Slipway.Storage.Engines;
 
 namespace Slipway.Storage;
 
@@ -15,66 +18,101 @@ public sealed record MigrationSet(string Area, Assembly Assembly)
     /// <summary>The set of the assembly that holds <typeparamref name="T"/>.</summary>
     public static MigrationSet Of<T>(string area) => new(area, typeof(T).Assembly);
 
-    internal IReadOnlyList<(int Number, string Name, string Sql)> Load()
+    internal IReadOnlyList<Migration> Load()
     {
-        var files = new List<(int, string, string)>();
+        var files = new List<Migration>();
         foreach (var resource in Assembly.GetManifestResourceNames().Where(name => name.EndsWith(".sql", StringComparison.Ordinal)))
         {
             // "Slipway.Registry.Migrations.0001-models.sql"
             var file = resource[(resource.IndexOf(".Migrations.", StringComparison.Ordinal) + ".Migrations.".Length)..];
             using var reader = new StreamReader(Assembly.GetManifestResourceStream(resource)!, Encoding.UTF8);
-            files.Add((int.Parse(file.AsSpan(0, 4), System.Globalization.CultureInfo.InvariantCulture), file, reader.ReadToEnd()));
+            files.Add(new Migration(Area, int.Parse(file.AsSpan(0, 4), CultureInfo.InvariantCulture), file, reader.ReadToEnd()));
         }
 
-        return [.. files.OrderBy(file => file.Item1)];
+        return [.. files.OrderBy(file => file.Number)];
     }
+}
+
+/// <summary>One numbered SQL file, in SQLite's spelling.</summary>
+internal sealed record Migration(string Area, int Number, string Name, string Sql)
+{
+    public string Sha256 => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Sql)));
 }
 
 /// <summary>Applies the numbered SQL files, each once, all in one transaction, so that a stop in between leaves the old schema whole.</summary>
 internal static class Migrator
 {
-    public static void Apply(SqliteConnection connection, IEnumerable<MigrationSet> sets, TimeProvider clock)
+    private const string Table =
+        """
+        CREATE TABLE IF NOT EXISTS schema_migrations (
+            area TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at_ms INTEGER NOT NULL,
+            PRIMARY KEY (area, number)) STRICT
+        """;
+
+    /// <summary>Applies what is missing.</summary>
+    /// <returns>The files applied now.</returns>
+    /// <exception cref="SlipwayException">FailedPrecondition: the database has a migration that this build does not know.</exception>
+    public static IReadOnlyList<Migration> Apply(DatabaseEngine engine, IEnumerable<MigrationSet> sets, TimeProvider clock)
     {
-        var knowsStrict = Version.Parse(connection.ServerVersion) >= new Version(3, 37);
-        connection.Execute("BEGIN EXCLUSIVE");
         try
         {
-            connection.Execute(Portable(
-                """
-                CREATE TABLE IF NOT EXISTS schema_migrations (
-                    area TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at_ms INTEGER NOT NULL,
-                    PRIMARY KEY (area, number)) STRICT
-                """, knowsStrict));
-            var applied = connection.Query<(string Area, long Number, string Name)>("SELECT area, number, name FROM schema_migrations").ToList();
-            foreach (var set in sets)
+            var connection = engine.Begin();
+            MakeTable(engine, connection);
+            var missing = Missing(connection, [.. sets.SelectMany(set => set.Load())]);
+            foreach (var file in missing)
             {
-                var files = set.Load();
-                var newest = applied.Where(row => row.Area == set.Area).Select(row => row.Number).DefaultIfEmpty(0).Max();
-                if (newest > files.Count)
-                {
-                    throw new SlipwayException(ErrorCode.FailedPrecondition,
-                        $"The database holds {set.Area} migration {newest}, but this build knows only {files.Count}; start the newer build again or restore a backup.");
-                }
-
-                foreach (var (number, name, sql) in files.Where(file => file.Number > newest))
-                {
-                    connection.Execute(Portable(sql, knowsStrict));
-                    connection.Execute(
-                        "INSERT INTO schema_migrations (area, number, name, sha256, applied_at_ms) VALUES (@area, @number, @name, @sha256, @now)",
-                        new { area = set.Area, number, name, sha256 = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(sql))), now = clock.GetUtcNow().ToUnixTimeMilliseconds() });
-                }
+                Run(engine, connection, file);
+                Record(connection, file, clock);
             }
 
-            connection.Execute("COMMIT");
+            Protect(engine, connection);
+            engine.Commit();
+            return missing;
         }
         catch
         {
-            connection.Execute("ROLLBACK");
+            engine.RollBack();
             throw;
         }
     }
 
-    // STRICT only guards against values of a wrong type; a library without it (before 3.37) holds the same tables.
-    private static string Portable(string sql, bool knowsStrict) =>
-        knowsStrict ? sql : sql.Replace(") STRICT, WITHOUT ROWID", ") WITHOUT ROWID", StringComparison.Ordinal).Replace(") STRICT", ")", StringComparison.Ordinal);
+    /// <summary>What this build knows and the database has not.</summary>
+    public static IReadOnlyList<Migration> Missing(DbConnection connection, IReadOnlyList<Migration> known)
+    {
+        var applied = connection.Query<(string Area, long Number)>("SELECT area, number FROM schema_migrations").ToHashSet();
+        DemandKnown(applied, known);
+        return [.. known.Where(file => !applied.Contains((file.Area, file.Number)))];
+    }
+
+    /// <summary>Refuses a database or a backup that a newer build has written.</summary>
+    public static void DemandKnown(IEnumerable<(string Area, long Number)> applied, IReadOnlyList<Migration> known)
+    {
+        var numbers = known.ToLookup(file => file.Area, file => (long)file.Number);
+        foreach (var (area, number) in applied.OrderByDescending(row => row.Number))
+        {
+            if (numbers[area].Any() && !numbers[area].Contains(number))
+            {
+                throw new SlipwayException(ErrorCode.FailedPrecondition,
+                    $"The database holds {area} migration {number}, but this build knows only {numbers[area].Max()}; start the newer build again or restore a backup.");
+            }
+        }
+    }
+
+    /// <summary>Lets the database refuse changes to what is only ever added to.</summary>
+    public static void Protect(DatabaseEngine engine, DbConnection connection)
+    {
+        foreach (var (table, key) in AuditTrail.AppendOnly)
+        {
+            engine.MakeAppendOnly(connection, table, key);
+        }
+    }
+
+    /// <summary>Makes the table that says which files were applied.</summary>
+    public static void MakeTable(DatabaseEngine engine, DbConnection connection) => connection.Execute(engine.Translate(Table));
+
+    public static void Run(DatabaseEngine engine, DbConnection connection, Migration file) => connection.Execute(engine.Translate(file.Sql), commandTimeout: 0);
+
+    public static void Record(DbConnection connection, Migration file, TimeProvider clock) => connection.Execute(
+        "INSERT INTO schema_migrations (area, number, name, sha256, applied_at_ms) VALUES (@Area, @Number, @Name, @Sha256, @now)",
+        new { file.Area, file.Number, file.Name, file.Sha256, now = clock.GetUtcNow().ToUnixTimeMilliseconds() });
 }

@@ -18,6 +18,9 @@ public static class NodeKinds
     /// <summary>A feature view version, <c>name@version</c>.</summary>
     public const string FeatureView = "feature_view";
 
+    /// <summary>A feature service version, <c>name@version</c>: the ordered features of a model.</summary>
+    public const string FeatureService = "feature_service";
+
     /// <summary>A training set: the digest of a point-in-time retrieval.</summary>
     public const string TrainingSet = "training_set";
 
@@ -26,6 +29,15 @@ public static class NodeKinds
 
     /// <summary>A pipeline run, by its id.</summary>
     public const string PipelineRun = "pipeline_run";
+
+    /// <summary>A stage of a pipeline run, <c>run/stage</c>.</summary>
+    public const string PipelineStage = "pipeline_stage";
+
+    /// <summary>A dataset that a run says it read, <c>name@digest</c>.</summary>
+    public const string LoggedDataset = "logged_dataset";
+
+    /// <summary>A model that a run logged, by its id.</summary>
+    public const string LoggedModel = "logged_model";
 
     /// <summary>A source code commit.</summary>
     public const string Commit = "commit";
@@ -53,6 +65,9 @@ public static class NodeKinds
 
     /// <summary>An applied definition, <c>kind/name@version</c>.</summary>
     public const string Definition = "definition";
+
+    /// <summary>Something outside the platform that uses a version, by its name.</summary>
+    public const string Application = "application";
 
     /// <summary>A user, by name.</summary>
     public const string User = "user";

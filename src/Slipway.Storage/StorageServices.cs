@@ -17,13 +17,19 @@ public static class StorageServices
         services.AddSingleton(MigrationSet.Of<Database>("storage"));
         services.AddSingleton(provider => Database.Open(
             options, provider.GetServices<MigrationSet>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<Database>>()));
-        services.AddSingleton<BlobStore>();
+        services.AddSingleton(provider => BlobStore.Open(provider.GetRequiredService<StorageOptions>()));
         services.AddSingleton<KeyValueStore>();
         services.AddSingleton<AuditTrail>();
+        services.AddSingleton<AuditCheckpoints>();
         services.AddSingleton<Lineage>();
+        services.AddSingleton<NodeDirectory>();
         services.AddSingleton<Outbox>();
         services.AddSingleton<Leases>();
         services.AddSingleton<DefinitionStore>();
+        services.AddSingleton<INodeDescriber, DefinitionNodes>();
         return services;
     }
+
+    /// <summary>Adds the service that signs audit checkpoints while the host runs, and at shutdown.</summary>
+    public static IServiceCollection AddSlipwayAuditCheckpoints(this IServiceCollection services) => services.AddHostedService<AuditCheckpointer>();
 }

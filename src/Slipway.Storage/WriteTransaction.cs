@@ -1,6 +1,6 @@
+using System.Data.Common;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Storage.Audit;
 
@@ -9,14 +9,17 @@ namespace Slipway.Storage;
 /// <summary>One caller's part of a group commit: its rows, their audit rows, lineage edges and events commit together or not at all.</summary>
 public sealed class WriteTransaction
 {
-    internal WriteTransaction(SqliteConnection connection, DateTimeOffset now)
+    private readonly AuditRedaction _redaction;
+
+    internal WriteTransaction(DbConnection connection, DateTimeOffset now, AuditRedaction redaction)
     {
         Connection = connection;
         Now = now;
+        _redaction = redaction;
     }
 
     /// <summary>The writer's connection, inside the transaction. Use Dapper on it; do not begin or end transactions.</summary>
-    public SqliteConnection Connection { get; }
+    public DbConnection Connection { get; }
 
     /// <summary>The time of the change.</summary>
     public DateTimeOffset Now { get; }
@@ -26,7 +29,7 @@ public sealed class WriteTransaction
 
     internal bool HasPublished { get; private set; }
 
-    /// <summary>Records the change in the hash-chained audit trail.</summary>
+    /// <summary>Records the change in the hash-chained audit trail; secrets by their names are hidden first.</summary>
     /// <param name="by">Who asked.</param>
     /// <param name="action">Verb under noun, such as <c>model_version.promoted</c>.</param>
     /// <param name="subject">What changed.</param>
@@ -34,29 +37,38 @@ public sealed class WriteTransaction
     /// <param name="before">The state before, serialised to JSON; null when there was none.</param>
     /// <param name="after">The state after, serialised to JSON; null when there is none.</param>
     public void Audit(Caller by, string action, NodeRef subject, string? reason = null, object? before = null, object? after = null) =>
-        AuditTrail.Append(this, by, action, subject, reason, Json(before), Json(after));
+        AuditTrail.Append(this, by, action, subject, AuditRedaction.Text(reason), _redaction.Json(before), _redaction.Json(after));
 
     /// <summary>Adds a lineage edge; adding it again changes nothing.</summary>
     /// <param name="from">The upstream end: what was used.</param>
     /// <param name="relation">How, such as <c>trained_on</c>, seen from the downstream end.</param>
     /// <param name="to">The downstream end: what came of it.</param>
-    public void Link(NodeRef from, string relation, NodeRef to) =>
-        Connection.Execute(
-            """
-            INSERT INTO lineage_edges (from_kind, from_id, relation, to_kind, to_id, created_at_ms)
-            VALUES (@fromKind, @fromId, @relation, @toKind, @toId, @now)
-            ON CONFLICT DO NOTHING
-            """,
-            new { fromKind = from.Kind, fromId = from.Id, relation, toKind = to.Kind, toId = to.Id, now = NowMs });
+    public void Link(NodeRef from, string relation, NodeRef to)
+    {
+        using var insert = Statement.Of(Connection,
+            "INSERT INTO lineage_edges (from_node, relation, to_node, created_at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING");
+        insert.Bind(1, Lineage.AddNode(Connection, from));
+        insert.Bind(2, relation);
+        insert.Bind(3, Lineage.AddNode(Connection, to));
+        insert.Bind(4, NowMs);
+        insert.Run();
+    }
+
+    /// <summary>Whether the graph has the node, this transaction's edges included.</summary>
+    public bool Knows(NodeRef node) => Lineage.FindNode(Connection, node) is not null;
+
+    /// <summary>The edges that end at the node, this transaction's included.</summary>
+    public IReadOnlyList<LineageEdge> EdgesTo(NodeRef node) => Lineage.EdgesTo(Connection, node, Lineage.DefaultLimit);
+
+    /// <summary>The edges that begin at the node, this transaction's included.</summary>
+    public IReadOnlyList<LineageEdge> EdgesFrom(NodeRef node) => Lineage.EdgesFrom(Connection, node, Lineage.DefaultLimit);
 
     /// <summary>Publishes an event that other parts read after the commit, at their own pace.</summary>
     public void Publish(string topic, object payload)
     {
         Connection.Execute(
             "INSERT INTO outbox (topic, payload, created_at_ms) VALUES (@topic, @payload, @now)",
-            new { topic, payload = Json(payload), now = NowMs });
+            new { topic, payload = JsonSerializer.Serialize(payload, payload.GetType(), JsonDefaults.Options), now = NowMs });
         HasPublished = true;
     }
-
-    private static string? Json(object? value) => value is null ? null : JsonSerializer.Serialize(value, value.GetType(), JsonDefaults.Options);
 }

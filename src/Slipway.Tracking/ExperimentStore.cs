@@ -1,6 +1,6 @@
+using System.Data.Common;
 using System.Globalization;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
 using Slipway.Storage;
@@ -36,15 +36,18 @@ public sealed class ExperimentStore(Database database)
             return existing.ExperimentId;
         }
 
-        return await database.WriteAsync(transaction =>
-            transaction.Connection.QueryFirstOrDefault<(long Id, string Stage)?>("SELECT id, lifecycle_stage FROM experiments WHERE name = @name", new { name }) switch
-            {
-                null => Insert(transaction, name, null, by),
-                { Stage: "active" } found => Text(found.Id),
-                var deleted => throw new SlipwayException(ErrorCode.FailedPrecondition,
-                    $"Experiment '{name}' (id {deleted.Value.Id}) is deleted; restore it or choose another name."),
-            }, cancellationToken);
+        return await database.WriteAsync(transaction => GetOrCreate(transaction, name, by), cancellationToken);
     }
+
+    /// <summary>The same inside the caller's transaction; the name is checked already.</summary>
+    internal static string GetOrCreate(WriteTransaction transaction, string name, Caller by) =>
+        transaction.Connection.QueryFirstOrDefault<(long Id, string Stage)?>("SELECT id, lifecycle_stage FROM experiments WHERE name = @name", new { name }) switch
+        {
+            null => Insert(transaction, name, null, by),
+            { Stage: "active" } found => Text(found.Id),
+            var deleted => throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"Experiment '{name}' (id {deleted.Value.Id}) is deleted; restore it or choose another name."),
+        };
 
     /// <summary>The experiment; null when there is none. Deleted ones are found too.</summary>
     public ExperimentRecord? Find(string experimentId) =>
@@ -63,10 +66,16 @@ public sealed class ExperimentStore(Database database)
     public Page<ExperimentRecord> Search(ExperimentSearch search)
     {
         RunStore.CheckMaxResults(search.MaxResults);
-        var sql = new SqlParts();
+        var sql = new SqlParts(database.Dialect);
         if (search.View is not LifecycleView.All)
         {
             sql.Conditions.Add($"e.lifecycle_stage = {sql.Parameter(search.View is LifecycleView.Active ? "active" : "deleted")}");
+        }
+
+        if (search.Visible is { } visible)
+        {
+            var ids = $"[{string.Join(',', visible.Names.Where(name => long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out _)))}]";
+            sql.Conditions.Add($"{(visible.Only ? "" : "NOT ")}(e.id {database.Dialect.InNumbers(sql.Parameter(ids))})");
         }
 
         FilterSql.AddExperimentFilter(sql, FilterParser.Parse(search.Filter, FilterFields.Experiments));
@@ -81,7 +90,7 @@ public sealed class ExperimentStore(Database database)
         {
             var text = $"SELECT e.id AS id, {keyset.Columns} FROM experiments e {sql.Where} {keyset.OrderBy} LIMIT {sql.Parameter(search.MaxResults + 1)}";
             var (ids, next) = PageReader.Read(connection, text, sql, search.MaxResults, fingerprint);
-            var found = Load(connection, "WHERE e.id IN (SELECT value FROM json_each(@ids))", new { ids = $"[{string.Join(',', ids)}]" })
+            var found = Load(connection, $"WHERE e.id {database.Dialect.InNumbers("@ids")}", new { ids = $"[{string.Join(',', ids)}]" })
                 .ToDictionary(experiment => experiment.ExperimentId, StringComparer.Ordinal);
             return new Page<ExperimentRecord>([.. ids.Select(id => found[Text(id)])], next);
         });
@@ -108,7 +117,7 @@ public sealed class ExperimentStore(Database database)
 
     /// <summary>Moves the experiment and its runs to the bin, or back.</summary>
     /// <exception cref="SlipwayException">NotFound: no such experiment in the other state.</exception>
-    public Task SetDeletedAsync(string experimentId, bool deleted, Caller by, CancellationToken cancellationToken) =>
+    public Task SetDeletedAsync(string experimentId, bool deleted, Caller by, CancellationToken cancellationToken, string? reason = null) =>
         database.WriteAsync(transaction =>
         {
             var id = Id(experimentId);
@@ -122,25 +131,40 @@ public sealed class ExperimentStore(Database database)
             }
 
             RunStore.MoveRuns(transaction, id, to);
-            transaction.Audit(by, deleted ? "experiment.deleted" : "experiment.restored", Node(id), before: new { stage = from }, after: new { stage = to });
+            transaction.Audit(by, deleted ? "experiment.deleted" : "experiment.restored", Node(id), reason, before: new { stage = from }, after: new { stage = to });
         }, cancellationToken);
 
     /// <summary>Sets one tag.</summary>
-    public Task SetTagAsync(string experimentId, string key, string value, CancellationToken cancellationToken)
+    public Task SetTagAsync(string experimentId, string key, string value, Caller by, CancellationToken cancellationToken)
     {
         CheckTags(new Dictionary<string, string> { [key] = value });
         return database.WriteAsync(transaction =>
         {
             var id = DemandActive(transaction.Connection, experimentId);
+            var before = transaction.Connection.ExecuteScalar<string>("SELECT value FROM experiment_tags WHERE experiment_id = @id AND key = @key", new { id, key });
             WriteTag(transaction.Connection, id, key, value);
             transaction.Connection.Execute("UPDATE experiments SET updated_at_ms = @now WHERE id = @id", new { id, now = transaction.NowMs });
+            transaction.Audit(by, "experiment.tag_set", Node(id), before: before is null ? null : new { key, value = before }, after: new { key, value });
         }, cancellationToken);
     }
 
-    internal static long DemandActive(SqliteConnection connection, string experimentId)
+    /// <summary>Removes one tag.</summary>
+    /// <exception cref="SlipwayException">NotFound: the experiment, or it has no such tag; InvalidArgument: it is deleted.</exception>
+    public Task DeleteTagAsync(string experimentId, string key, Caller by, CancellationToken cancellationToken) => database.WriteAsync(transaction =>
+    {
+        var id = DemandActive(transaction.Connection, experimentId);
+        var before = transaction.Connection.ExecuteScalar<string>("DELETE FROM experiment_tags WHERE experiment_id = @id AND key = @key RETURNING value", new { id, key })
+            ?? throw new SlipwayException(ErrorCode.NotFound, $"No tag with name: {key} in experiment with id {id}.");
+        transaction.Connection.Execute("UPDATE experiments SET updated_at_ms = @now WHERE id = @id", new { id, now = transaction.NowMs });
+        transaction.Audit(by, "experiment.tag_deleted", Node(id), before: new { key, value = before });
+    }, cancellationToken);
+
+    internal static long DemandActive(DbConnection connection, string experimentId)
     {
         var id = Id(experimentId);
-        return connection.ExecuteScalar<string?>("SELECT lifecycle_stage FROM experiments WHERE id = @id", new { id }) switch
+        using var experiment = Statement.Of(connection, "SELECT lifecycle_stage FROM experiments WHERE id = $1");
+        experiment.Bind(1, id);
+        return (experiment.Step() ? experiment.Text(0) : null) switch
         {
             "active" => id,
             null => throw NoExperiment(experimentId),
@@ -157,7 +181,7 @@ public sealed class ExperimentStore(Database database)
 
     private static long Id(string experimentId) => TryId(experimentId, out var id) ? id : throw NoExperiment(experimentId);
 
-    private static NodeRef Node(long id) => new(NodeKind, Text(id));
+    internal static NodeRef Node(long id) => new(NodeKind, Text(id));
 
     private static string Insert(WriteTransaction transaction, string name, IReadOnlyDictionary<string, string>? tags, Caller by)
     {
@@ -176,16 +200,16 @@ public sealed class ExperimentStore(Database database)
         return Text(id);
     }
 
-    private static void WriteTag(SqliteConnection connection, long id, string key, string value) =>
+    internal static void WriteTag(DbConnection connection, long id, string key, string value) =>
         connection.Execute(
             "INSERT INTO experiment_tags (experiment_id, key, value) VALUES (@id, @key, @value) ON CONFLICT (experiment_id, key) DO UPDATE SET value = excluded.value",
             new { id, key, value });
 
-    private static List<ExperimentRecord> Load(SqliteConnection connection, string where, object? parameters)
+    private static List<ExperimentRecord> Load(DbConnection connection, string where, object? parameters)
     {
         var rows = connection.Query<(long Id, string Name, string Stage, long CreatedAtMs, long UpdatedAtMs)>($"SELECT {Columns} FROM experiments e {where}", parameters).AsList();
         var tags = connection.Query<(long Id, string Key, string Value)>(
-                "SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id IN (SELECT value FROM json_each(@ids)) ORDER BY experiment_id, key",
+                $"SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id {SqlDialect.Of(connection).InNumbers("@ids")} ORDER BY experiment_id, key",
                 new { ids = $"[{string.Join(',', rows.Select(row => row.Id))}]" })
             .ToLookup(tag => tag.Id);
         return rows.ConvertAll(row => new ExperimentRecord(
@@ -193,7 +217,7 @@ public sealed class ExperimentStore(Database database)
             tags[row.Id].ToDictionary(tag => tag.Key, tag => tag.Value, StringComparer.Ordinal)));
     }
 
-    private static void CheckName(string name)
+    internal static void CheckName(string name)
     {
         if (string.IsNullOrWhiteSpace(name))
         {
@@ -207,7 +231,7 @@ public sealed class ExperimentStore(Database database)
         }
     }
 
-    private static void CheckTags(IReadOnlyDictionary<string, string>? tags)
+    internal static void CheckTags(IReadOnlyDictionary<string, string>? tags)
     {
         foreach (var (key, value) in tags ?? new Dictionary<string, string>())
         {

@@ -1,5 +1,5 @@
-using System.Buffers;
 using Slipway.Contracts;
+using Slipway.Contracts.Tracking;
 
 namespace Slipway.Tracking;
 
@@ -19,32 +19,12 @@ internal static class RunLimits
     public const int HistoryPageMax = 25_000;
     public const int InputsMax = 1000;
 
-    private const int KeyMax = 250;
-
-    private static readonly SearchValues<char> Punctuation = SearchValues.Create("_-. :/");
-
     /// <summary>Refuses a name of a metric, parameter or tag that MLflow would refuse.</summary>
     public static void CheckKey(string what, string? key)
     {
-        if (string.IsNullOrEmpty(key))
+        if (RunKeys.Fault(what, key) is { } fault)
         {
-            throw Invalid($"Missing value for required parameter 'key' of a {what}.");
-        }
-
-        if (key.Length > KeyMax)
-        {
-            throw Invalid($"The {what} name '{Shorten(key)}' has {key.Length} characters; at most {KeyMax} are allowed.");
-        }
-
-        if (key.Any(c => !char.IsLetterOrDigit(c) && !Punctuation.Contains(c)))
-        {
-            throw Invalid($"The {what} name '{Shorten(key)}' may hold only letters, digits, '_', '-', '.', ' ', ':' and '/'.");
-        }
-
-        // Names become paths in clients that keep runs as files.
-        if (key.Split('/').Any(segment => segment is "" or "." or ".."))
-        {
-            throw Invalid($"The {what} name '{Shorten(key)}' must be a clean relative path: no leading, trailing or doubled '/', no '.' or '..' part.");
+            throw Invalid(fault);
         }
     }
 
@@ -56,14 +36,26 @@ internal static class RunLimits
             return value ?? "";
         }
 
-        return char.IsHighSurrogate(value[max - 1]) ? value[..(max - 1)] : value[..max];
+        var kept = 0;
+        foreach (var rune in value.EnumerateRunes())
+        {
+            if (max-- == 0)
+            {
+                break;
+            }
+
+            kept += rune.Utf16SequenceLength;
+        }
+
+        return value[..kept];
     }
 
     public static void CheckLength(string what, string? value, int max)
     {
-        if (value?.Length > max)
+        // Characters as Python counts them: one beyond the basic plane is one.
+        if (value?.Length > max && value.EnumerateRunes().Count() is var length && length > max)
         {
-            throw Invalid($"{what} has {value.Length} characters; at most {max} are allowed.");
+            throw Invalid($"{what} has {length} characters; at most {max} are allowed.");
         }
     }
 
@@ -76,6 +68,4 @@ internal static class RunLimits
     }
 
     public static SlipwayException Invalid(string message) => new(ErrorCode.InvalidArgument, message);
-
-    private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "…";
 }

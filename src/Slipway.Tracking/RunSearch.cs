@@ -1,3 +1,5 @@
+using Slipway.Contracts.Identity;
+
 namespace Slipway.Tracking;
 
 /// <summary>Which of the living and the deleted a search sees.</summary>
@@ -30,5 +32,7 @@ public sealed record RunSearch(
 /// <param name="MaxResults">1 to 50,000.</param>
 /// <param name="PageToken">From the page before; null for the first.</param>
 /// <param name="View">Living, deleted or all.</param>
+/// <param name="Visible">Those that the caller may see, by id; null for all.</param>
 public sealed record ExperimentSearch(
-    string? Filter = null, IReadOnlyList<string>? OrderBy = null, int MaxResults = 1000, string? PageToken = null, LifecycleView View = LifecycleView.Active);
+    string? Filter = null, IReadOnlyList<string>? OrderBy = null, int MaxResults = 1000, string? PageToken = null, LifecycleView View = LifecycleView.Active,
+    ResourceFilter? Visible = null);

@@ -1,6 +1,7 @@
+using System.Data;
+using System.Data.Common;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
 using Slipway.Storage;
@@ -9,10 +10,10 @@ using Slipway.Tracking.Search;
 
 namespace Slipway.Tracking;
 
-/// <summary>Owns runs and all that hangs on them: metrics, parameters, tags, inputs, files, environments.</summary>
-public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore experiments)
+/// <summary>Owns runs and all that hangs on them but their files: metrics, parameters, tags, inputs, environments.</summary>
+public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore experiments, ArtifactStore artifacts)
 {
-    private const string RunNameTag = "mlflow.runName";
+    internal const string RunNameTag = "mlflow.runName";
 
     /// <summary>The id of the experiment of this name, made when there is none; <c>0</c> is Default.</summary>
     public Task<string> GetOrCreateExperimentAsync(string name, Caller by, CancellationToken cancellationToken) =>
@@ -32,12 +33,24 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
     /// <exception cref="SlipwayException">NotFound: the experiment; InvalidArgument: it is deleted, or a tag is wrong.</exception>
     public async Task<RunRecord> CreateRunAsync(
         string experimentId, string? name, IReadOnlyDictionary<string, string>? tags, Caller by, CancellationToken cancellationToken, DateTimeOffset? startTime = null,
-        string? userId = null)
+        string? userId = null) =>
+        Get(await StartRunAsync(experimentId, name, tags, by, startTime, userId, cancellationToken));
+
+    /// <summary>Starts a run and returns its id; see <see cref="CreateRunAsync"/>.</summary>
+    internal async Task<string> StartRunAsync(
+        string experimentId, string? name, IReadOnlyDictionary<string, string>? tags, Caller by, DateTimeOffset? startTime, string? userId,
+        CancellationToken cancellationToken)
     {
         var all = new Dictionary<string, string>(tags ?? new Dictionary<string, string>(), StringComparer.Ordinal);
         foreach (var key in all.Keys)
         {
             RunLimits.CheckKey("tag", key);
+        }
+
+        if (!string.IsNullOrEmpty(name) && all.GetValueOrDefault(RunNameTag) is { Length: > 0 } tagged && tagged != name)
+        {
+            throw RunLimits.Invalid(
+                $"Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='{name}', mlflow.runName='{tagged}').");
         }
 
         RunLimits.CheckLength("The run's 'user_id'", userId, 256);
@@ -47,23 +60,19 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         await database.WriteAsync(transaction =>
         {
             var experiment = ExperimentStore.DemandActive(transaction.Connection, experimentId);
-            var run = transaction.Connection.ExecuteScalar<long>(
-                """
-                INSERT INTO runs (run_id, experiment_id, name, user_id, status, start_at_ms, lifecycle_stage)
-                VALUES (@runId, @experiment, @name, @user, 'RUNNING', @start, 'active') RETURNING id
-                """,
-                new { runId, experiment, name = all[RunNameTag], user = string.IsNullOrEmpty(userId) ? by.Name : userId, start = startTime?.ToUnixTimeMilliseconds() ?? transaction.NowMs });
+            var run = InsertRun(
+                transaction.Connection, runId, experiment, all[RunNameTag], string.IsNullOrEmpty(userId) ? by.Name : userId, startTime?.ToUnixTimeMilliseconds() ?? transaction.NowMs);
             WriteTags(transaction.Connection, run, all);
             transaction.Audit(by, "run.created", Node(runId), after: new { experiment_id = experimentId, name = all[RunNameTag] });
         }, cancellationToken);
-        return Get(runId);
+        return runId;
     }
 
     /// <summary>Logs many things at once: all of them or, on any fault, none.</summary>
     /// <exception cref="SlipwayException">NotFound: the run; InvalidArgument: a limit, a name, a parameter that has another value already, or a deleted run.</exception>
     public Task LogBatchAsync(
         string runId, IReadOnlyList<MetricPoint> metrics, IReadOnlyList<KeyValuePair<string, string>> parameters,
-        IReadOnlyList<KeyValuePair<string, string>> tags, Caller by, CancellationToken cancellationToken)
+        IReadOnlyList<KeyValuePair<string, string>> tags, Caller by, CancellationToken cancellationToken, IReadOnlyList<ModelMetricPoint>? ofModels = null)
     {
         RunLimits.CheckCount("metrics", metrics.Count, RunLimits.MetricsPerBatchMax);
         RunLimits.CheckCount("params", parameters.Count, RunLimits.ParametersPerBatchMax);
@@ -78,9 +87,19 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
             }
         }
 
+        foreach (var metric in ofModels ?? [])
+        {
+            LoggedModelStore.CheckMetric(metric);
+        }
+
+        var names = new HashSet<string>(StringComparer.Ordinal);
         foreach (var (key, _) in parameters)
         {
             RunLimits.CheckKey("param", key);
+            if (!names.Add(key))
+            {
+                throw RunLimits.Invalid($"Duplicate parameter keys have been submitted: '{key}'. The request may contain only one param value per param key.");
+            }
         }
 
         foreach (var (key, _) in tags)
@@ -93,30 +112,40 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
             var run = DemandActive(transaction.Connection, runId);
             WriteParameters(transaction.Connection, run, runId, parameters);
             WriteTags(transaction.Connection, run, tags);
-            WriteMetrics(transaction.Connection, run, metrics);
+            MetricRows.Write(transaction.Connection, run, metrics);
+            LoggedModelStore.WriteMetrics(transaction.Connection, run, ofModels ?? []);
         }, cancellationToken);
     }
 
     /// <summary>Removes one tag.</summary>
     /// <exception cref="SlipwayException">NotFound: the run, or it has no such tag.</exception>
-    public Task DeleteTagAsync(string runId, string key, CancellationToken cancellationToken) =>
+    public Task DeleteTagAsync(string runId, string key, Caller by, CancellationToken cancellationToken) =>
         database.WriteAsync(transaction =>
         {
             var run = DemandActive(transaction.Connection, runId);
-            if (transaction.Connection.Execute("DELETE FROM tags WHERE run = @run AND key = @key", new { run, key }) == 0)
-            {
-                throw new SlipwayException(ErrorCode.NotFound, $"No tag with name: {key} in run with id {runId}.");
-            }
+            var before = transaction.Connection.ExecuteScalar<string>("DELETE FROM tags WHERE run = @run AND key = @key RETURNING value", new { run, key })
+                ?? throw new SlipwayException(ErrorCode.NotFound, $"No tag with name: {key} in run with id {runId}.");
+            transaction.Audit(by, "run.tag_deleted", Node(runId), before: new { key, value = before });
         }, cancellationToken);
 
     /// <summary>Records that the run used a dataset; recording it again changes nothing.</summary>
     public Task LogInputAsync(string runId, RunInput input, Caller by, CancellationToken cancellationToken) =>
         LogInputsAsync(runId, [input], cancellationToken);
 
-    /// <summary>Records several datasets in one step.</summary>
-    public Task LogInputsAsync(string runId, IReadOnlyList<RunInput> inputs, CancellationToken cancellationToken)
+    /// <summary>Records that the run produced logged models; recording the same again changes nothing.</summary>
+    /// <exception cref="SlipwayException">NotFound: the run or a model; InvalidArgument: the run is deleted.</exception>
+    public Task LogOutputsAsync(string runId, IReadOnlyList<ModelOutput> models, CancellationToken cancellationToken)
+    {
+        RunLimits.CheckCount("models", models.Count, RunLimits.InputsMax);
+        return database.WriteAsync(transaction =>
+            LoggedModelStore.LinkToRun(transaction, DemandActive(transaction.Connection, runId), runId, "output", models), cancellationToken);
+    }
+
+    /// <summary>Records several datasets, and the logged models of these ids, in one step.</summary>
+    public Task LogInputsAsync(string runId, IReadOnlyList<RunInput> inputs, CancellationToken cancellationToken, IReadOnlyList<string>? models = null)
     {
         RunLimits.CheckCount("datasets", inputs.Count, RunLimits.InputsMax);
+        RunLimits.CheckCount("models", models?.Count ?? 0, RunLimits.InputsMax);
         foreach (var input in inputs)
         {
             CheckInput(input);
@@ -146,88 +175,44 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
                         input.Profile,
                         tags = JsonSerializer.Serialize(input.Tags ?? new Dictionary<string, string>()),
                     });
+
+                // Known by its digest, whoever logs it: the same rows are the same node.
+                var trainingSet = new NodeRef(NodeKinds.TrainingSet, input.Digest);
+                transaction.Link(
+                    transaction.Knows(trainingSet) ? trainingSet : new NodeRef(NodeKinds.LoggedDataset, $"{input.Name}@{input.Digest}"),
+                    input.Context is "train" or "training" ? "trained_on" : "used", Node(runId));
             }
+
+            LoggedModelStore.LinkToRun(transaction, run, runId, "input", (models ?? []).Select(model => new ModelOutput(model, 0)));
         }, cancellationToken);
     }
 
-    /// <summary>Stores a file of the run; the same path again replaces it.</summary>
-    /// <exception cref="SlipwayException">NotFound: the run; InvalidArgument: the path.</exception>
-    public Task LogArtifactAsync(string runId, string path, ReadOnlyMemory<byte> content, Caller by, CancellationToken cancellationToken) =>
-        LogArtifactAsync(runId, path, new MemoryStream(content.ToArray(), writable: false), by, cancellationToken);
-
-    /// <summary>Streams a file of the run in; the same path again replaces it.</summary>
-    public async Task<RunArtifact> LogArtifactAsync(
-        string runId, string path, Stream content, Caller by, CancellationToken cancellationToken, long limitBytes = long.MaxValue)
+    /// <summary>The datasets that runs of these experiments used, each once; at most 1000.</summary>
+    public IReadOnlyList<(string ExperimentId, string Name, string Digest, string? Context)> DatasetsOf(IReadOnlyList<string> experimentIds)
     {
-        var canonical = ArtifactPath.Parse(path);
-        database.Read(connection => DemandActive(connection, runId)); // Before the bytes are read: they may be many.
-        var blob = await blobs.PutAsync(content, cancellationToken, limitBytes);
-        return await LinkArtifactAsync(runId, canonical, blob.Sha256, blob.SizeBytes, cancellationToken);
-    }
-
-    /// <summary>Names a blob that is stored already as a file of the run.</summary>
-    public Task<RunArtifact> LinkArtifactAsync(string runId, string path, string sha256, long sizeBytes, CancellationToken cancellationToken)
-    {
-        var canonical = ArtifactPath.Parse(path);
-        return database.WriteAsync(transaction =>
-        {
-            var run = DemandActive(transaction.Connection, runId);
-            DemandNoClash(transaction.Connection, run, canonical);
-            transaction.Connection.Execute(
-                """
-                INSERT INTO run_artifacts (run, path, sha256, size_bytes, created_at_ms) VALUES (@run, @canonical, @sha256, @sizeBytes, @now)
-                ON CONFLICT (run, path) DO UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes, created_at_ms = excluded.created_at_ms
+        var numbers = experimentIds.Select(id => ExperimentStore.TryId(id, out var number) ? number : -1).Distinct();
+        return database.Read(connection => connection.Query<(long Experiment, string Name, string Digest, string Context)>(
+                $"""
+                SELECT DISTINCT r.experiment_id, i.name, i.digest, i.context FROM runs r JOIN run_inputs i ON i.run = r.id
+                 WHERE r.experiment_id {SqlDialect.Of(connection).InNumbers("@ids")}
+                 ORDER BY r.experiment_id, i.name, i.digest, i.context LIMIT 1000
                 """,
-                new { run, canonical, sha256, sizeBytes, now = transaction.NowMs });
-            return new RunArtifact(canonical, sha256, sizeBytes);
-        }, cancellationToken);
+                new { ids = $"[{string.Join(',', numbers)}]" })
+            .Select(row => (ExperimentStore.Text(row.Experiment), row.Name, row.Digest, row.Context.Length == 0 ? null : row.Context)).ToList());
     }
 
-    /// <summary>Removes a file, or a folder with all in it, from the run. The bytes stay as long as anything else names them.</summary>
-    /// <exception cref="SlipwayException">NotFound: the run or the path.</exception>
-    public Task DeleteArtifactAsync(string runId, string path, Caller by, CancellationToken cancellationToken)
-    {
-        var canonical = ArtifactPath.Parse(path);
-        return database.WriteAsync(transaction =>
-        {
-            var run = DemandActive(transaction.Connection, runId);
-            var rows = transaction.Connection.Execute(
-                "DELETE FROM run_artifacts WHERE run = @run AND (path = @canonical OR (path > @canonical || '/' AND path < @canonical || '0'))", new { run, canonical });
-            if (rows == 0)
-            {
-                throw NoArtifact(runId, path);
-            }
+    /// <summary>Stores a file of the run; see <see cref="ArtifactStore.LogAsync(string, string, ReadOnlyMemory{byte}, Caller, CancellationToken)"/>.</summary>
+    public Task LogArtifactAsync(string runId, string path, ReadOnlyMemory<byte> content, Caller by, CancellationToken cancellationToken) =>
+        artifacts.LogAsync(runId, path, content, by, cancellationToken);
 
-            transaction.Audit(by, "run.artifact_deleted", Node(runId), before: new { path = canonical, files = rows });
-        }, cancellationToken);
-    }
-
-    /// <summary>One file of the run.</summary>
-    /// <exception cref="SlipwayException">NotFound: the run or the path; InvalidArgument: the path.</exception>
-    public RunArtifact GetArtifact(string runId, string path)
-    {
-        var canonical = ArtifactPath.Parse(path);
-        return database.Read(connection => connection.QueryFirstOrDefault<RunArtifact>(
-            """
-            SELECT path AS Path, sha256 AS Sha256, size_bytes AS SizeBytes FROM run_artifacts
-             WHERE run = @run AND path = @canonical
-            """,
-            new { run = Number(connection, runId), canonical })) ?? throw NoArtifact(runId, path);
-    }
-
-    /// <summary>All files of the run by path.</summary>
-    /// <exception cref="SlipwayException">NotFound: the run.</exception>
-    public IReadOnlyList<RunArtifact> ListArtifacts(string runId) => database.Read(connection => Artifacts(connection, Number(connection, runId)));
+    /// <summary>Names a blob that is stored already as a file of the run; see <see cref="ArtifactStore.LinkAsync"/>.</summary>
+    public Task<RunArtifact> LinkArtifactAsync(string runId, string path, string sha256, long sizeBytes, CancellationToken cancellationToken) =>
+        artifacts.LinkAsync(runId, path, sha256, sizeBytes, cancellationToken);
 
     /// <summary>Every blob that a run rests on: its files and its environment.</summary>
-    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
-        .Query<(string RunId, string Part, string Sha256)>(
-            """
-            SELECT r.run_id, a.path, a.sha256 FROM run_artifacts a JOIN runs r ON r.id = a.run
-            UNION ALL
-            SELECT r.run_id, 'environment', e.sha256 FROM run_environments e JOIN runs r ON r.id = e.run
-            """)
-        .Select(row => new BlobReference(new NodeRef(NodeKinds.Run, row.RunId), row.Part, row.Sha256)).ToList());
+    public IReadOnlyList<BlobReference> ReferencedBlobs() => [.. artifacts.ReferencedBlobs(), .. database.Read(connection => connection
+        .Query<(string RunId, string Sha256)>("SELECT r.run_id, e.sha256 FROM run_environments e JOIN runs r ON r.id = e.run")
+        .Select(row => new BlobReference(new NodeRef(NodeKinds.Run, row.RunId), "environment", row.Sha256)).ToList())];
 
     /// <summary>Records where the run is computed; also as the tags under which MLflow's clients look for the commit.</summary>
     public async Task SetEnvironmentAsync(string runId, RunEnvironment environment, Caller by, CancellationToken cancellationToken)
@@ -249,6 +234,11 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         {
             var run = DemandActive(transaction.Connection, runId);
             WriteTags(transaction.Connection, run, tags);
+            if (environment.Git is { } checkout)
+            {
+                transaction.Link(new NodeRef(NodeKinds.Commit, checkout.Commit), "ran_code_of", Node(runId));
+            }
+
             transaction.Connection.Execute(
                 """
                 INSERT INTO run_environments (run, sha256, environment_json) VALUES (@run, @Sha256, @json)
@@ -273,9 +263,19 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
             var end = status is RunStatus.Running or RunStatus.Scheduled ? null : endTimeMs ?? before.EndMs ?? (ends ? transaction.NowMs : null);
             var after = status is null ? before.Status : StatusText(status.Value);
             transaction.Connection.Execute("UPDATE runs SET status = @after, end_at_ms = @end WHERE id = @run", new { run, after, end });
+            if (ends)
+            {
+                MovingRuns.Remove(transaction.Connection, run);
+            }
+
             if (!string.IsNullOrEmpty(name))
             {
+                var named = transaction.Connection.ExecuteScalar<string>("SELECT value FROM tags WHERE run = @run AND key = @RunNameTag", new { run, RunNameTag });
                 WriteTags(transaction.Connection, run, [new(RunNameTag, RunLimits.Truncate(name, RunLimits.RunTagValueMax))]);
+                if (named != name)
+                {
+                    transaction.Audit(by, "run.renamed", Node(runId), before: new { name = named }, after: new { name });
+                }
             }
 
             if (after != before.Status)
@@ -313,7 +313,7 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         {
             Environment = environment is { } found ? JsonSerializer.Deserialize<RunEnvironment>(found.Json, JsonDefaults.Options) : null,
             EnvironmentSha256 = environment?.Sha256,
-            Artifacts = Artifacts(connection, number),
+            Artifacts = ArtifactStore.Load(connection, ArtifactOwner.OfRun(number, runId)),
         };
     });
 
@@ -328,63 +328,83 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
     /// <summary>One page of a metric's points by step, then time.</summary>
     public Page<MetricPoint> MetricHistory(string runId, string key, int max, string? pageToken)
     {
-        var sql = new SqlParts();
-        var keyset = new Keyset();
-        keyset.Add("step", false);
-        keyset.Add("at_ms", false);
-        keyset.Add("value", false);
-        keyset.Add("is_nan", false);
-        var fingerprint = $"history\n{runId}\n{key}";
-        return database.Read(connection =>
-        {
-            sql.Conditions.Add($"run = {sql.Parameter(Number(connection, runId))} AND key = {sql.Parameter(key)}");
-            if (!string.IsNullOrEmpty(pageToken))
-            {
-                keyset.After(PageToken.Decode(pageToken, fingerprint, keyset.Count), sql);
-            }
-
-            var rows = connection.Query<(long Step, long AtMs, double Value, long IsNan)>(
-                $"SELECT step, at_ms, value, is_nan FROM metric_points {sql.Where} {keyset.OrderBy} LIMIT {sql.Parameter((long)max + 1)}", sql.Parameters).AsList();
-            var more = rows.Count > max;
-            var page = more ? rows.GetRange(0, max) : rows;
-            return new Page<MetricPoint>(
-                page.ConvertAll(row => Point(key, row.Value, row.AtMs, row.Step, row.IsNan)),
-                more ? PageToken.Encode(fingerprint, [page[^1].Step, page[^1].AtMs, page[^1].Value, page[^1].IsNan]) : null);
-        });
+        var points = new List<MetricPoint>();
+        var next = ReadHistory(runId, key, max, pageToken, (value, atMs, step) => points.Add(new MetricPoint(key, value, atMs, step)));
+        return new Page<MetricPoint>(points, next);
     }
 
     /// <summary>One page of a search. Its records leave out environment and files; <see cref="Find"/> has them.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: the filter, order or token.</exception>
     public Page<RunRecord> Search(RunSearch search)
     {
-        CheckMaxResults(search.MaxResults);
-        var sql = new SqlParts();
-        var experimentIds = search.ExperimentIds.Select(id => ExperimentStore.TryId(id, out var number) ? number : -1).Distinct().ToList();
-        // One parameter for them all: binding is quadratic in the number of parameters, and a caller may name every experiment there is.
-        sql.Conditions.Add($"r.experiment_id IN (SELECT value FROM json_each({sql.Parameter($"[{string.Join(',', experimentIds)}]")}))");
-        sql.Conditions.Add(search.View switch
-        {
-            LifecycleView.Active => "r.lifecycle_stage = 'active'",
-            LifecycleView.Deleted => "r.lifecycle_stage = 'deleted'",
-            _ => "r.lifecycle_stage IN ('active', 'deleted')",
-        });
-        FilterSql.AddRunFilter(sql, FilterParser.Parse(search.Filter, FilterFields.Runs));
-        var terms = (search.OrderBy ?? []).Select(term => FilterParser.ParseOrder(term, FilterFields.Runs)).ToList();
-        RunLimits.CheckCount("order_by terms", terms.Count, 20);
-        var keyset = FilterSql.RunOrder(sql, terms);
-        var fingerprint = $"runs\n{string.Join(',', experimentIds)}\n{search.View}\n{search.Filter}\n{string.Join('\n', search.OrderBy ?? [])}";
-        if (!string.IsNullOrEmpty(search.PageToken))
-        {
-            keyset.After(PageToken.Decode(search.PageToken, fingerprint, keyset.Count), sql);
-        }
-
+        var query = new RunQuery(search, database.Dialect);
         return database.Read(connection =>
         {
-            var text = $"SELECT r.id AS id, {keyset.Columns} FROM runs r {string.Join(' ', sql.Joins)} {sql.Where} {keyset.OrderBy} LIMIT {sql.Parameter(search.MaxResults + 1)}";
-            var (ids, next) = PageReader.Read(connection, text, sql, search.MaxResults, fingerprint);
-            return new Page<RunRecord>(Load(connection, ids), next);
+            var (runs, next) = query.Read(connection);
+            return new Page<RunRecord>(Load(connection, runs), next);
         });
     }
+
+    /// <summary>One page of a search as runs' numbers, and the rows of the first <paramref name="rowsMax"/> of them as they were in the same moment.</summary>
+    /// <exception cref="SlipwayException">InvalidArgument: the filter, order or token.</exception>
+    internal (List<long> Runs, string? Next, RunRows Rows) SearchRows(RunSearch search, int rowsMax)
+    {
+        var query = new RunQuery(search, database.Dialect);
+        return database.Read(connection =>
+        {
+            var (runs, next) = query.Read(connection);
+            return (runs, next, RunRows.Load(connection, runs.Count <= rowsMax ? runs : runs.GetRange(0, rowsMax)));
+        });
+    }
+
+    /// <summary>The rows of these runs.</summary>
+    internal RunRows Rows(IReadOnlyList<long> runs) => database.Read(connection => RunRows.Load(connection, runs));
+
+    /// <summary>The rows of one run.</summary>
+    /// <exception cref="SlipwayException">NotFound.</exception>
+    internal RunRows Rows(string runId) => database.Read(connection => RunRows.Load(connection, runId));
+
+    /// <summary>Calls for each point of one page of a metric's history, by step, then time.</summary>
+    /// <returns>The token of the next page, or null.</returns>
+    internal string? ReadHistory(string runId, string key, int max, string? pageToken, Action<double, long, long> point) => database.Read(connection =>
+    {
+        var fingerprint = $"history\n{runId}\n{key}";
+        var after = string.IsNullOrEmpty(pageToken) ? null : PageToken.Decode(pageToken, fingerprint, 4);
+        if (after is not (null or [long, long, long or double, long]))
+        {
+            throw RunLimits.Invalid("'page_token' is not one this server gave; start the search again without it.");
+        }
+
+        var run = Number(connection, runId);
+        // The order of the primary key, so that a page is one walk along it from where the last one ended.
+        using var rows = Statement.Of(connection, after is null
+            ? "SELECT step, at_ms, value, is_nan FROM metric_points WHERE run = $1 AND key = $2 ORDER BY step, at_ms, value, is_nan LIMIT $3"
+            : "SELECT step, at_ms, value, is_nan FROM metric_points WHERE run = $1 AND key = $2 AND (step, at_ms, value, is_nan) > ($3, $4, $5, $6) ORDER BY step, at_ms, value, is_nan LIMIT $7");
+        rows.Bind(1, run);
+        rows.Bind(2, key);
+        if (after is not null)
+        {
+            rows.Bind(3, (long)after[0]!);
+            rows.Bind(4, (long)after[1]!);
+            rows.Bind(5, Convert.ToDouble(after[2], System.Globalization.CultureInfo.InvariantCulture));
+            rows.Bind(6, (long)after[3]!);
+        }
+
+        rows.Bind(after is null ? 3 : 7, (long)max + 1);
+        (long Step, long AtMs, double Value, long IsNan) last = default;
+        for (var count = 0; rows.Step(); count++)
+        {
+            if (count == max)
+            {
+                return PageToken.Encode(fingerprint, [last.Step, last.AtMs, last.Value, last.IsNan]);
+            }
+
+            last = (rows.Integer(0), rows.Integer(1), rows.Real(2), rows.Integer(3));
+            point(last.IsNan != 0 ? double.NaN : last.Value, last.AtMs, last.Step);
+        }
+
+        return null;
+    });
 
     internal static void CheckMaxResults(int maxResults)
     {
@@ -402,27 +422,58 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
 
     internal static SlipwayException NoRun(string? runId) => new(ErrorCode.NotFound, $"Run with id={runId} not found.");
 
-    private static SlipwayException NoArtifact(string runId, string path) => new(ErrorCode.NotFound, $"Run {runId} has no artifact '{path}'.");
+    internal static NodeRef Node(string runId) => new(NodeKinds.Run, runId);
 
-    private static NodeRef Node(string runId) => new(NodeKinds.Run, runId);
-
-    private static long Number(SqliteConnection connection, string runId) =>
+    internal static long Number(DbConnection connection, string runId) =>
         connection.QueryFirstOrDefault<long?>("SELECT id FROM runs WHERE run_id = @runId", new { runId }) ?? throw NoRun(runId);
 
-    private static long DemandActive(SqliteConnection connection, string runId) =>
-        connection.QueryFirstOrDefault<(long Id, string Stage)?>("SELECT id, lifecycle_stage FROM runs WHERE run_id = @runId", new { runId }) switch
-        {
-            null => throw NoRun(runId),
-            { Stage: "active" } run => run.Id,
-            _ => throw RunLimits.Invalid($"The run {runId} must be in the 'active' state. Current state is deleted; restore it first."),
-        };
-
-    private static void WriteParameters(SqliteConnection connection, long run, string runId, IReadOnlyList<KeyValuePair<string, string>> parameters)
+    internal static long DemandActive(DbConnection connection, string runId)
     {
+        using var run = Statement.Of(connection, "SELECT id, lifecycle_stage FROM runs WHERE run_id = $1");
+        run.Bind(1, runId);
+        if (!run.Step())
+        {
+            throw NoRun(runId);
+        }
+
+        return run.Utf8(1).SequenceEqual("active"u8)
+            ? run.Integer(0)
+            : throw RunLimits.Invalid($"The run {runId} must be in the 'active' state. Current state is deleted; restore it first.");
+    }
+
+    private static long InsertRun(DbConnection connection, string runId, long experiment, string name, string user, long startMs)
+    {
+        using var run = Statement.Of(connection,
+            """
+            INSERT INTO runs (run_id, experiment_id, name, user_id, status, start_at_ms, lifecycle_stage)
+            VALUES ($1, $2, $3, $4, 'RUNNING', $5, 'active') RETURNING id
+            """);
+        run.Bind(1, runId);
+        run.Bind(2, experiment);
+        run.Bind(3, name);
+        run.Bind(4, user);
+        run.Bind(5, startMs);
+        run.Step();
+        var number = run.Integer(0);
+        run.Step(); // SQLite ends the statement with the step after its last row.
+        return number;
+    }
+
+    internal static void WriteParameters(DbConnection connection, long run, string runId, IReadOnlyList<KeyValuePair<string, string>> parameters)
+    {
+        if (parameters.Count == 0)
+        {
+            return;
+        }
+
+        using var insert = Statement.Of(connection, "INSERT INTO params (run, key, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
         foreach (var (key, given) in parameters)
         {
             var value = RunLimits.Truncate(given, RunLimits.ParameterValueMax);
-            if (connection.Execute("INSERT INTO params (run, key, value) VALUES (@run, @key, @value) ON CONFLICT DO NOTHING", new { run, key, value }) > 0)
+            insert.Bind(1, run);
+            insert.Bind(2, key);
+            insert.Bind(3, value);
+            if (insert.Run() > 0)
             {
                 continue;
             }
@@ -436,54 +487,32 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         }
     }
 
-    private static void WriteTags(SqliteConnection connection, long run, IEnumerable<KeyValuePair<string, string>> tags)
+    internal static void WriteTags(DbConnection connection, long run, IReadOnlyCollection<KeyValuePair<string, string>> tags)
     {
-        foreach (var (key, given) in tags)
-        {
-            var value = RunLimits.Truncate(given, RunLimits.RunTagValueMax);
-            connection.Execute(
-                "INSERT INTO tags (run, key, value) VALUES (@run, @key, @value) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value", new { run, key, value });
-            if (key == RunNameTag && value.Length > 0)
-            {
-                connection.Execute("UPDATE runs SET name = @value WHERE id = @run", new { run, value });
-            }
-        }
-    }
-
-    private static void WriteMetrics(SqliteConnection connection, long run, IReadOnlyList<MetricPoint> metrics)
-    {
-        if (metrics.Count == 0)
+        if (tags.Count == 0)
         {
             return;
         }
 
-        // Two statements made once for the whole batch; the second needs no read before it (the newest point wins).
-        using var point = connection.CreateCommand();
-        point.CommandText = "INSERT INTO metric_points (run, key, step, at_ms, value, is_nan) VALUES (@run, @key, @step, @at, @value, @nan) ON CONFLICT DO NOTHING";
-        using var latest = connection.CreateCommand();
-        latest.CommandText =
-            """
-            INSERT INTO latest_metrics (run, key, step, at_ms, value, is_nan) VALUES (@run, @key, @step, @at, @value, @nan)
-            ON CONFLICT (run, key) DO UPDATE SET step = excluded.step, at_ms = excluded.at_ms, value = excluded.value, is_nan = excluded.is_nan
-             WHERE (excluded.step, excluded.at_ms, excluded.value) > (step, at_ms, value)
-            """;
-        foreach (var command in (SqliteCommand[])[point, latest])
+        using var upsert = Statement.Of(connection, "INSERT INTO tags (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO UPDATE SET value = excluded.value");
+        foreach (var (key, given) in tags)
         {
-            command.Parameters.AddWithValue("@run", run);
-            var key = command.Parameters.Add("@key", SqliteType.Text);
-            var step = command.Parameters.Add("@step", SqliteType.Integer);
-            var at = command.Parameters.Add("@at", SqliteType.Integer);
-            var value = command.Parameters.Add("@value", SqliteType.Real);
-            var nan = command.Parameters.Add("@nan", SqliteType.Integer);
-            command.Prepare();
-            foreach (var metric in metrics)
+            var value = RunLimits.Truncate(given, RunLimits.RunTagValueMax);
+            if (key == RunNameTag && value.Length == 0)
             {
-                key.Value = metric.Key;
-                step.Value = metric.Step;
-                at.Value = metric.TimestampMs;
-                value.Value = double.IsNaN(metric.Value) ? 0.0 : Math.Clamp(metric.Value, -double.MaxValue, double.MaxValue);
-                nan.Value = double.IsNaN(metric.Value) ? 1 : 0;
-                command.ExecuteNonQuery();
+                continue; // A run keeps its name.
+            }
+
+            upsert.Bind(1, run);
+            upsert.Bind(2, key);
+            upsert.Bind(3, value);
+            upsert.Run();
+            if (key == RunNameTag)
+            {
+                using var rename = Statement.Of(connection, "UPDATE runs SET name = $1 WHERE id = $2 AND name <> $1");
+                rename.Bind(1, value);
+                rename.Bind(2, run);
+                rename.Run();
             }
         }
     }
@@ -508,67 +537,10 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
         }
     }
 
-    // A client keeps files as files: a name cannot be a file and a folder at once.
-    private static void DemandNoClash(SqliteConnection connection, long run, string path)
-    {
-        var parents = path.Split('/').SkipLast(1).Aggregate(new List<string>(), (all, part) => [.. all, all.Count == 0 ? part : $"{all[^1]}/{part}"]);
-        var clash = connection.QueryFirstOrDefault<string>(
-            "SELECT path FROM run_artifacts WHERE run = @run AND (path IN @parents OR (path > @path || '/' AND path < @path || '0')) LIMIT 1",
-            new { run, path, parents });
-        if (clash is not null)
-        {
-            throw RunLimits.Invalid($"Invalid path '{path}': the run already has '{clash}', and a name cannot be a file and a folder.");
-        }
-    }
-
-    private static List<RunArtifact> Artifacts(SqliteConnection connection, long run) =>
-        connection.Query<RunArtifact>("SELECT path AS Path, sha256 AS Sha256, size_bytes AS SizeBytes FROM run_artifacts WHERE run = @run ORDER BY path", new { run }).AsList();
-
     // The order of the ids is kept.
-    private static List<RunRecord> Load(SqliteConnection connection, IReadOnlyList<long> runs)
+    private static List<RunRecord> Load(DbConnection connection, IReadOnlyList<long> runs)
     {
-        var ids = new { ids = $"[{string.Join(',', runs)}]" };
-        const string Chosen = "IN (SELECT value FROM json_each(@ids))";
-        var rows = connection.Query<RunRow>(
-            $"""
-            SELECT id AS Id, run_id AS RunId, experiment_id AS Experiment, name AS Name, user_id AS UserId, status AS Status,
-                   start_at_ms AS StartMs, end_at_ms AS EndMs, lifecycle_stage AS Stage
-              FROM runs WHERE id {Chosen}
-            """,
-            ids).ToDictionary(row => row.Id);
-        var metrics = connection.Query<(long Run, string Key, double Value, long AtMs, long Step, long IsNan)>(
-            $"SELECT run, key, value, at_ms, step, is_nan FROM latest_metrics WHERE run {Chosen}", ids).ToLookup(row => row.Run);
-        var parameters = connection.Query<(long Run, string Key, string Value)>($"SELECT run, key, value FROM params WHERE run {Chosen}", ids).ToLookup(row => row.Run);
-        var tags = connection.Query<(long Run, string Key, string Value)>($"SELECT run, key, value FROM tags WHERE run {Chosen}", ids).ToLookup(row => row.Run);
-        var inputs = connection.Query<InputRow>(
-            $"""
-            SELECT run AS Run, name AS Name, digest AS Digest, context AS Context, source_type AS SourceType, source AS Source, row_count AS RowCount,
-                   schema AS Schema, profile AS Profile, tags_json AS TagsJson
-              FROM run_inputs WHERE run {Chosen}
-            """,
-            ids).ToLookup(row => row.Run);
-        return [.. runs.Select(id =>
-        {
-            var row = rows[id];
-            return new RunRecord(
-                row.RunId, ExperimentStore.Text(row.Experiment), row.Name, row.UserId, Enum.Parse<RunStatus>(row.Status, ignoreCase: true), row.StartMs, row.EndMs,
-                row.Stage != "active",
-                [.. metrics[id].Select(metric => Point(metric.Key, metric.Value, metric.AtMs, metric.Step, metric.IsNan))],
-                parameters[id].ToDictionary(pair => pair.Key, pair => pair.Value, StringComparer.Ordinal),
-                tags[id].ToDictionary(pair => pair.Key, pair => pair.Value, StringComparer.Ordinal),
-                [.. inputs[id].Select(input => input.ToInput())], null, null, []);
-        })];
-    }
-
-    private static MetricPoint Point(string key, double value, long atMs, long step, long isNan) => new(key, isNan != 0 ? double.NaN : value, atMs, step);
-
-    private sealed record RunRow(long Id, string RunId, long Experiment, string Name, string UserId, string Status, long StartMs, long? EndMs, string Stage);
-
-    private sealed record InputRow(
-        long Run, string Name, string Digest, string Context, string SourceType, string Source, long? RowCount, string? Schema, string? Profile, string TagsJson)
-    {
-        public RunInput ToInput() => new(
-            Name, Digest, Source, Context.Length == 0 ? null : Context, RowCount, SourceType, Schema, Profile,
-            JsonSerializer.Deserialize<Dictionary<string, string>>(TagsJson));
+        var rows = RunRows.Load(connection, runs);
+        return [.. runs.Select(run => rows.Record(rows.IndexOf(run)))];
     }
 }

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Routing;
 using Slipway.Tracking.Mlflow;
+using Slipway.Tracking.Traces;
 
 namespace Slipway.Tracking;
 
@@ -13,16 +14,28 @@ public static class TrackingEndpoints
         {
             ExperimentEndpoints.MapExperiments(group);
             RunEndpoints.MapRuns(group);
+            LoggedModelEndpoints.MapLoggedModels(group);
+            MetricHistoryEndpoints.MapMetricHistories(group);
             ArtifactEndpoints.MapListing(group);
+            ArtifactUploadEndpoint.MapUpload(group);
         }
 
         foreach (var group in MlflowHttp.Groups(app, "/2.0/mlflow-artifacts"))
         {
             ArtifactEndpoints.MapProxy(group);
+            MultipartUploadEndpoints.MapUploads(group);
         }
 
+        foreach (var group in MlflowHttp.Groups(app, "/3.0/mlflow"))
+        {
+            ScorerEndpoints.MapScorers(group);
+        }
+
+        ExperimentEndpoints.MapMisspelt(app);
         ArtifactEndpoints.MapDownload(app);
+        app.MapTraces();
         UnbuiltEndpoints.MapUnbuilt(app);
         NativeEndpoints.MapNative(app);
+        RunIntakeEndpoints.MapIntake(app);
     }
 }

@@ -8,13 +8,19 @@ using Slipway.Datasets;
 using Slipway.FeatureStore;
 using Slipway.Governance;
 using Slipway.Identity;
+using Slipway.Identity.OpenId;
+using Slipway.Identity.Sessions;
 using Slipway.Monitoring;
 using Slipway.Pipelines;
 using Slipway.Registry;
+using Slipway.Registry.External;
 using Slipway.Serving;
 using Slipway.Storage;
+using Slipway.Storage.Audit;
+using Slipway.Storage.Blobs;
 using Slipway.Tracking;
 using Slipway.Web.Http;
+using Slipway.Web.Http.Access;
 using Slipway.Web.Pages;
 
 namespace Slipway.Web;
@@ -27,7 +33,13 @@ public static class SlipwayServer
     /// <param name="configure">Last word on the services, for tests.</param>
     public static WebApplication Build(ServerOptions options, Action<IServiceCollection>? configure = null)
     {
-        var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory, EnvironmentName = "Production" });
+        var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions
+        {
+            ContentRootPath = AppContext.BaseDirectory,
+            EnvironmentName = "Production",
+            // Our settings come from flags and variables: nothing is read again while we run, and no folder is watched for it.
+            Args = ["--hostBuilder:reloadConfigOnChange=false"],
+        });
         builder.Logging.ClearProviders();
         builder.Logging.AddSimpleConsole(console =>
         {
@@ -60,23 +72,17 @@ public static class SlipwayServer
         services.AddSingleton(options);
         services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
-        services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot));
-        services.AddSlipwayIdentity();
-        services.AddSlipwayTracking();
-        services.AddSlipwayDatasets();
-        services.AddSlipwayFeatureStore();
-        services.AddSlipwayRegistry();
-        services.AddSlipwayServing(serving => serving.BodyBytesMax = options.MaxBodyBytes);
-        services.AddSlipwayPipelines();
-        services.AddSlipwayMonitoring();
-        services.AddSlipwayGovernance();
-        services.AddSlipwayPages();
+        // First, so that it stops last: its checkpoint at shutdown covers what the others write when they stop.
+        services.AddSlipwayAuditCheckpoints();
+        AddAreas(services, options);
         configure?.Invoke(services);
 
         var app = builder.Build();
         if (options.GrpcPort != 0)
         {
-            app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.Run(GrpcPlaceholder.AnswerAsync));
+            // Not before the first call: the database is opened after this, so that its faults are told in order.
+            var access = new Lazy<AccessMiddleware>(() => ActivatorUtilities.CreateInstance<AccessMiddleware>(app.Services, (RequestDelegate)(_ => Task.CompletedTask)));
+            app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.Run(context => GrpcPlaceholder.AnswerAsync(context, access.Value)));
         }
 
         app.UseHealth();
@@ -87,6 +93,7 @@ public static class SlipwayServer
 
         app.MapOperations();
         app.MapDefinitions();
+        app.MapMetricSeries();
         app.MapSlipwayIdentity();
         app.MapSlipwayTracking();
         app.MapSlipwayDatasets();
@@ -106,20 +113,31 @@ public static class SlipwayServer
     {
         try
         {
+            DemandLogin(options);
             using var data = DataDirectoryLock.Take(options.DataDirectory);
             ClearTemporary(Path.Combine(options.DataDirectory, "tmp"));
             await using var app = Build(options);
+            // Told now, not by the first upload.
+            await app.Services.GetRequiredService<BlobStore>().CheckAsync(cancellationToken);
             // Opens the database and applies migrations before the first request can ask.
-            var token = await app.Services.GetRequiredService<UserStore>().BootstrapAdminAsync(cancellationToken);
-            if (token is not null)
+            var first = await app.Services.GetRequiredService<UserStore>().BootstrapAsync(
+                options.AdminPassword, app.Services.GetRequiredService<OpenIdProvider>().MakesAdministrators, cancellationToken);
+            if (first.AdministratorKey is not null)
             {
-                WriteSecret(Path.Combine(options.DataDirectory, "admin.token"), token);
+                WriteSecret(Path.Combine(options.DataDirectory, "admin.token"), first.AdministratorKey);
             }
 
+            DemandSomebody(options, first);
             await StartAsync(app, cancellationToken);
             // The first request would otherwise wait while the handlers of all routes are made.
             _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
+            if (first.SignInCode is not null)
+            {
+                var address = options.PublicUrl?.GetLeftPart(UriPartial.Authority) ?? app.Urls.First().Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal).Replace("[::]", "[::1]", StringComparison.Ordinal);
+                await output.WriteLineAsync($"To choose the administrator's password, open this within an hour; it works once: {SignInLinkStore.Address(address, first.SignInCode)}");
+            }
+
             await output.FlushAsync(cancellationToken);
             await app.WaitForShutdownAsync(cancellationToken);
             return 0;
@@ -153,6 +171,56 @@ public static class SlipwayServer
         }
     }
 
+    /// <summary>The services of every area; making one opens nothing before it is asked for.</summary>
+    internal static void AddAreas(IServiceCollection services, ServerOptions options)
+    {
+        services.AddSlipwayStorage(StorageOptions.Resolve(options.DataDirectory, options.Database, options.ArtifactRoot, options.ArtifactsDestination, options.S3, new AuditOptions
+        {
+            CheckpointDirectory = options.AuditCheckpointDirectory is { } folder ? Path.GetFullPath(folder) : null,
+            CheckpointRows = options.AuditCheckpointRows,
+            CheckpointInterval = options.AuditCheckpointInterval,
+            RedactedFields = options.RedactedFields,
+        }));
+        services.AddSingleton(options.OpenId).AddSingleton(new ServerAddress(options.PublicUrl)).AddSlipwayIdentity();
+        services.AddSlipwayTracking();
+        services.AddSlipwayDatasets();
+        services.AddSlipwayFeatureStore();
+        services.AddSlipwayRegistry(webhooks => webhooks.TrustedHosts = options.WebhookHosts);
+        services.AddExternalRegistry(options.ExternalRegistry);
+        services.AddSlipwayBenchmarks();
+        services.AddSlipwayServing(serving => serving.BodyBytesMax = options.MaxBodyBytes);
+        services.AddSlipwayPipelines();
+        services.AddSlipwayMonitoring();
+        services.AddSlipwayGovernance(new GovernanceOptions
+        {
+            PolicyAuditInterval = options.PolicyAuditInterval,
+            PagesDirectory = options.PagesDirectory,
+            CommitPages = options.CommitPages,
+            PublicAddress = options.PublicAddress,
+        });
+        services.AddSlipwayPages();
+        services.AddSingleton<RouteTargets>();
+    }
+
+    // A server that others can reach is never open by accident.
+    private static void DemandLogin(ServerOptions options)
+    {
+        if (!options.IsLoopback && options.RequireLogin is false)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument,
+                $"--require-login false is for --host 127.0.0.1 only: on {options.Host} other machines reach the server, and everyone on them would be its administrator. Leave it out.");
+        }
+    }
+
+    private static void DemandSomebody(ServerOptions options, FirstStart first)
+    {
+        if (!options.IsLoopback && !first.SomebodyCanSignIn)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"The server would be reached from other machines on {options.Host}, but no administrator could sign in: each is disabled or has neither password nor API key. Set SLIPWAY_ADMIN_PASSWORD to let '{UserStore.FirstAdministrator}' in, or set up an OpenID provider.");
+        }
+    }
+
     // What a killed server was in the middle of receiving; the lock says that nobody else is.
     private static void ClearTemporary(string folder)
     {
@@ -173,7 +241,7 @@ public static class SlipwayServer
         catch
         {
             // Background services may run already. Without this, their end is logged as their own fault, before the sentence that says what went wrong.
-            app.Lifetime.StopApplication();
+            await app.StopAsync(CancellationToken.None);
             throw;
         }
     }

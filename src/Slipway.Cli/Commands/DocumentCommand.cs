@@ -24,9 +24,10 @@ internal static class DocumentCommand
         var type = new Argument<string>("type") { Description = "model-card, strategy or maturity." };
         type.AcceptOnlyFromAmong([.. Types.Keys]);
         var model = new Option<string?>("--model") { Description = "The model; needed for a model card, all models when left out otherwise." };
+        var version = new Option<string?>("--version") { Description = "The version that a model card describes, such as a candidate; the one in production when left out." };
         var texts = new Option<string[]>("--text") { Description = "Text that only people can give, as key=text; kept for later versions. Repeatable." };
         var requirements = new Option<FileInfo?>("--requirements") { Description = "A text file with one requirement per line, for the strategy." };
-        var command = new Command("generate", "Write a document from the records of now; nothing is written when no fact has changed.") { type, model, texts, requirements };
+        var command = new Command("generate", "Write a document from the records of now; nothing is written when no fact has changed.") { type, model, version, texts, requirements };
         command.SetAction(async (args, ct) =>
         {
             var supplied = Supplied(args.GetValue(texts) ?? []);
@@ -36,7 +37,7 @@ internal static class DocumentCommand
             }
 
             using var client = connection.Connect(args);
-            var written = await client.PostAsync<GeneratedDocument>("documents", new GenerateDocument(Types[args.GetRequiredValue(type)], args.GetValue(model), supplied), ct);
+            var written = await client.PostAsync<GeneratedDocument>("documents", new GenerateDocument(Types[args.GetRequiredValue(type)], args.GetValue(model), supplied) { ModelVersion = args.GetValue(version) }, ct);
             foreach (var warning in written.Warnings)
             {
                 await args.InvocationConfiguration.Error.WriteLineAsync($"Warning: {warning}");

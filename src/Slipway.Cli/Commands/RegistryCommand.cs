@@ -11,7 +11,13 @@ internal static class RegistryCommand
     public static Command Create(ConnectionOptions connection) =>
         new("registry", "Models, versions, stages, promotions.")
         {
-            List(connection), Info(connection), Promote(connection), Approve(connection), Rollback(connection), Compare(connection), Check(connection),
+            RegisterCommand.Create(connection), InventoryCommand.Create(connection), InventoryCommand.CreateDescribe(connection),
+            List(connection), Info(connection), Compare(connection), ReproduceCommand.Create(connection),
+            PromotionCommands.Check(connection), PromotionCommands.Promote(connection), PromotionCommands.Approvals(connection), PromotionCommands.Approve(connection),
+            PromotionCommands.Comment(connection), PromotionCommands.Withdraw(connection), PromotionCommands.Rollback(connection),
+            LifeCommands.Checklist(connection), LifeCommands.Environments(connection), LifeCommands.History(connection), LifeCommands.AsOf(connection),
+            LifeCommands.Deprecate(connection), LifeCommands.Retire(connection),
+            RegistryDocsCommand.Create(connection), Sync(connection),
         };
 
     private static Command List(ConnectionOptions connection)
@@ -26,7 +32,7 @@ internal static class RegistryCommand
                 var table = new Table().Border(TableBorder.Rounded).AddColumns("Model", "Production", "Staging", "Newest", "Versions", "Owner");
                 foreach (var model in models.Models)
                 {
-                    table.AddRow(Markup.Escape(model.Name), model.ProductionVersion ?? "-", string.Join(", ", model.StagingVersions), model.NewestVersion,
+                    table.AddRow(Markup.Escape(model.Name), model.ProductionVersion ?? "-", string.Join(", ", model.StagingVersions), model.NewestVersion ?? "-",
                         model.Versions.ToString(CultureInfo.InvariantCulture), Markup.Escape(model.Owner));
                 }
 
@@ -58,7 +64,7 @@ internal static class RegistryCommand
                 var table = new Table().Border(TableBorder.Rounded).AddColumns("Version", "Stage", "Registered", "By", "Run", "Why this number");
                 foreach (var record in versions.Versions)
                 {
-                    table.AddRow(record.Version, record.Stage.ToString(), Time(record.CreatedAt), Markup.Escape(record.CreatedBy), record.RunId[..Math.Min(8, record.RunId.Length)], Markup.Escape(record.BumpReason));
+                    table.AddRow(record.Version, record.Stage.ToString(), Time(record.CreatedAt), Markup.Escape(record.CreatedBy), record.RunId is { } run ? run[..Math.Min(8, run.Length)] : "", Markup.Escape(record.BumpReason));
                 }
 
                 console.Write(table);
@@ -67,67 +73,51 @@ internal static class RegistryCommand
         return command;
     }
 
-    private static Command Promote(ConnectionOptions connection)
+    private static Command Sync(ConnectionOptions connection)
     {
-        var model = new Argument<string>("model");
-        var version = new Argument<string>("version");
-        var stage = new Option<Stage>("--to") { Required = true, Description = "staging, production or archived." };
-        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
-        var execute = new Option<bool>("--execute") { Description = "Carry the promotion out; without it, the request is opened and waits for approvals." };
-        var command = new Command("promote", "Ask for a promotion, or carry out an approved one (--execute).") { model, version, stage, reason, execute };
+        var full = new Option<bool>("--full") { Description = "Compare everything, not only what changed since the last look." };
+        var command = new Command("sync", "Look for changes on the MLflow server that this registry mirrors, and show how the mirror stands.") { full };
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var request = new RequestPromotion(args.GetRequiredValue(model), args.GetRequiredValue(version), args.GetValue(stage), args.GetRequiredValue(reason));
-            if (!args.GetValue(execute))
+            var sync = client.PostAsync<ExternalSyncReport>($"registry/external/sync?full={(args.GetValue(full) ? "true" : "false")}", null, ct);
+            while (await Task.WhenAny(sync, Task.Delay(TimeSpan.FromSeconds(2), ct)) != sync && !ct.IsCancellationRequested)
             {
-                var opened = await client.PostAsync<PromotionRecord>("promotions", request, ct);
-                return connection.Print(args, opened, console => console.MarkupLineInterpolated(
-                    $"Promotion [bold]{opened.Id}[/] of {opened.Model} {opened.Version} to {opened.To} is {opened.Status}. Another user approves it with: slipway registry approve {opened.Id} --comment …"));
+                if ((await client.GetAsync<ExternalRegistryStatus>("registry/external", ct)).Pass is { } pass)
+                {
+                    ConnectionOptions.ProgressConsole.MarkupLineInterpolated($"{pass.VersionsSeen} versions seen, {pass.VersionsAdded} new, {pass.FilesCopied} files, {pass.BytesCopied} bytes");
+                }
             }
 
-            var promotions = await client.GetAsync<PromotionList>($"promotions?model={Uri.EscapeDataString(request.Model)}", ct);
-            var open = promotions.Promotions.FirstOrDefault(promotion => promotion.Version == request.Version && promotion.To == request.To && promotion.Status is PromotionStatus.Approved or PromotionStatus.Pending)
-                ?? throw new Contracts.SlipwayException(Contracts.ErrorCode.NotFound,
-                    $"There is no open promotion of {request.Model} {request.Version} to {request.To}; ask for one without --execute first.");
-            var done = await client.PostAsync<ModelVersionRecord>($"promotions/{open.Id}/execute", null, ct);
-            return connection.Print(args, done, console => console.MarkupLineInterpolated($"{done.Model} {done.Version} is now in [bold]{done.Stage}[/]."));
+            await sync;
+            var status = await client.GetAsync<ExternalRegistryStatus>("registry/external", ct);
+            return connection.Print(args, status, console => DrawExternal(console, status));
         });
         return command;
     }
 
-    private static Command Approve(ConnectionOptions connection)
+    private static void DrawExternal(IAnsiConsole console, ExternalRegistryStatus status)
     {
-        var id = new Argument<string>("promotion") { Description = "The promotion's id." };
-        var comment = new Option<string>("--comment") { Required = true, Description = "Why." };
-        var reject = new Option<bool>("--reject") { Description = "Reject instead." };
-        var command = new Command("approve", "Approve (or reject) a promotion that another user asked for.") { id, comment, reject };
-        command.SetAction(async (args, ct) =>
+        console.MarkupLineInterpolated($"{status.Models} models with {status.Versions} versions of [bold]{status.Address}[/], {status.AgeSeconds ?? 0:0} seconds old; {status.PendingWrites} changes on their way there.");
+        if (status.Pass is { } pass)
         {
-            using var client = connection.Connect(args);
-            var verb = args.GetValue(reject) ? "reject" : "approve";
-            var promotion = await client.PostAsync<PromotionRecord>(
-                $"promotions/{Uri.EscapeDataString(args.GetRequiredValue(id))}/{verb}", new DecidePromotion(args.GetRequiredValue(comment)), ct);
-            return connection.Print(args, promotion, console => console.MarkupLineInterpolated(
-                $"Promotion {promotion.Id} of {promotion.Model} {promotion.Version} to {promotion.To} is [bold]{promotion.Status}[/]."));
-        });
-        return command;
-    }
+            console.MarkupLineInterpolated($"Last look: {pass.VersionsSeen} versions seen, {pass.VersionsAdded} new, {pass.Changes} changes taken over, {pass.FilesCopied} files copied.");
+        }
 
-    private static Command Rollback(ConnectionOptions connection)
-    {
-        var model = new Argument<string>("model");
-        var to = new Option<string?>("--to") { Description = "A version that was in production before; the last known good one when left out." };
-        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
-        var command = new Command("rollback", "Return production to a version that served before.") { model, to, reason };
-        command.SetAction(async (args, ct) =>
+        foreach (var drift in status.Drift)
         {
-            using var client = connection.Connect(args);
-            var record = await client.PostAsync<ModelVersionRecord>(
-                $"models/{Uri.EscapeDataString(args.GetRequiredValue(model))}/rollback", new RollbackModel(args.GetValue(to), args.GetRequiredValue(reason)), ct);
-            return connection.Print(args, record, console => console.MarkupLineInterpolated($"{record.Model} {record.Version} is in [bold]{record.Stage}[/] again."));
-        });
-        return command;
+            console.MarkupLineInterpolated($"[yellow]Past the gates[/]: {drift.Model} {drift.Version} is in {drift.Stage}: {drift.Reason}.");
+        }
+
+        foreach (var version in status.Incomplete)
+        {
+            console.MarkupLineInterpolated($"[yellow]Incomplete[/]: {version.Model} {version.Version}: {version.Reason}.");
+        }
+
+        foreach (var skipped in status.Skipped)
+        {
+            console.MarkupLineInterpolated($"[yellow]Not mirrored[/]: {skipped}.");
+        }
     }
 
     private static Command Compare(ConnectionOptions connection)
@@ -145,16 +135,32 @@ internal static class RegistryCommand
             {
                 var table = new Table().Border(TableBorder.Rounded).AddColumn("Metric")
                     .AddColumn(new TableColumn(comparison.A).RightAligned()).AddColumn(new TableColumn(comparison.B).RightAligned())
-                    .AddColumn(new TableColumn("Difference").RightAligned()).AddColumn(new TableColumn("%").RightAligned());
+                    .AddColumn(new TableColumn("Difference").RightAligned()).AddColumn(new TableColumn("%").RightAligned()).AddColumn("Interval");
                 foreach (var metric in comparison.Metrics)
                 {
-                    table.AddRow(metric.Name, Figure(metric.A), Figure(metric.B), Figure(metric.Difference), Figure(metric.RelativePercent, "0.0"));
+                    table.AddRow(metric.Name, Figure(metric.A), Figure(metric.B), Figure(metric.Difference), Figure(metric.RelativePercent, "0.0"),
+                        metric.Interval is { } interval ? $"{Figure(interval.Lower)} to {Figure(interval.Upper)}" : metric.IntervalFrom ?? "");
                 }
+
+                AddCost(table, "p50 of one row, µs", comparison, benchmark => benchmark.LatencyUsP50);
+                AddCost(table, "p95 of one row, µs", comparison, benchmark => benchmark.LatencyUsP95);
+                AddCost(table, "p99 of one row, µs", comparison, benchmark => benchmark.LatencyUsP99);
+                AddCost(table, "rows/s in batches of 64", comparison, benchmark => benchmark.RowsPerSecondBatch64);
+                AddCost(table, "memory, MB", comparison, benchmark => benchmark.PeakMemoryBytes / 1e6);
+                AddRow(table, "size of all files, kB", comparison.SizeBytesA / 1e3, comparison.SizeBytesB / 1e3);
 
                 console.Write(table);
                 if (!comparison.SameTestSet)
                 {
                     console.MarkupLine("[yellow]▲ The two reports name different test sets: their metrics do not compare.[/]");
+                }
+
+                foreach (var (what, names) in new[] { ("added", comparison.FeaturesAdded), ("removed", comparison.FeaturesRemoved), ("changed", comparison.FeaturesChanged) })
+                {
+                    if (names.Count > 0)
+                    {
+                        console.WriteLine($"Features {what}: {string.Join(", ", names)}");
+                    }
                 }
 
                 console.MarkupLineInterpolated($"Prefer: [bold]{comparison.Recommendation ?? "undecided"}[/]");
@@ -167,28 +173,11 @@ internal static class RegistryCommand
         return command;
     }
 
-    private static Command Check(ConnectionOptions connection)
-    {
-        var model = new Argument<string>("model");
-        var version = new Argument<string>("version");
-        var stage = new Option<Stage>("--to") { Required = true, Description = "staging, production or archived." };
-        var command = new Command("check", "Show what stands between a version and a stage.") { model, version, stage };
-        command.SetAction(async (args, ct) =>
-        {
-            using var client = connection.Connect(args);
-            var report = await client.GetAsync<GateReport>(
-                $"models/{Uri.EscapeDataString(args.GetRequiredValue(model))}/versions/{Uri.EscapeDataString(args.GetRequiredValue(version))}/gate?to={args.GetValue(stage).ToString().ToLowerInvariant()}", ct);
-            _ = connection.Print(args, report, console =>
-            {
-                foreach (var item in report.Items)
-                {
-                    console.MarkupLine($"{(item.Passed ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(item.Name)}: {Markup.Escape(item.Detail)}");
-                }
-            });
-            return report.Passed ? ExitCode.Ok : ExitCode.FailedCheck;
-        });
-        return command;
-    }
+    private static void AddCost(Table table, string name, VersionComparison comparison, Func<ModelBenchmark, double?> figure) =>
+        AddRow(table, name, comparison.BenchmarkA is { } a ? figure(a) : null, comparison.BenchmarkB is { } b ? figure(b) : null);
+
+    private static void AddRow(Table table, string name, double? a, double? b) =>
+        table.AddRow(name, Figure(a, "0.0"), Figure(b, "0.0"), Figure(b - a, "0.0"), a is 0 ? "-" : Figure((b - a) / a * 100, "0.0"), "");
 
     private static void DrawVersion(IAnsiConsole console, ModelVersionRecord record)
     {
@@ -198,12 +187,16 @@ internal static class RegistryCommand
         Row("Stage", record.Stage.ToString());
         Row("Why this number", record.BumpReason);
         Row("Registered", $"{Time(record.CreatedAt)} by {record.CreatedBy}");
-        Row("Run", record.RunId);
+        Row("Run", record.RunId ?? "none known");
         Row("Commit", record.Commit ?? "unknown");
         Row("Datasets", string.Join(", ", record.Datasets));
         Row("Features", string.Join(", ", record.FeatureSchema.Features.Select(feature => feature.Name)));
         Row("Files", string.Join(", ", record.Files.Select(file => $"{file.Path} {file.Sha256[..8]} {file.SizeBytes:N0} B")));
         console.Write(grid);
+        foreach (var line in ProfileLines.Of(record))
+        {
+            console.WriteLine(line);
+        }
     }
 
     internal static string Figure(double? value, string format = "0.0000") => value?.ToString(format, CultureInfo.InvariantCulture) ?? "-";

@@ -307,10 +307,10 @@ internal sealed class DemoRun(DemoServer server, string data, string examples, d
         async Task<string> AddAsync(string name, string role)
         {
             var free = Enumerable.Range(1, int.MaxValue).Select(i => i == 1 ? name : $"{name}-{i}").First(candidate => !known.Contains(candidate));
-            return (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest(free, role), ct)).Token;
+            return (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest(free, role), ct)).Token!;
         }
 
-        Update(_state with { EngineerToken = await AddAsync("demo-engineer", "engineer"), ApproverToken = await AddAsync("demo-approver", "approver") });
+        Update(_state with { EngineerToken = await AddAsync("demo-engineer", "ml_engineer"), ApproverToken = await AddAsync("demo-approver", "approver") });
     }
 
     private void Update(DemoState state)

@@ -17,7 +17,11 @@ public enum DocumentType
 /// <param name="Type">Which document.</param>
 /// <param name="Model">Its model; needed for a model card, otherwise null covers all models.</param>
 /// <param name="Supplied">Text that only people can supply, by key; kept for later versions. An empty text takes one away.</param>
-public sealed record GenerateDocument(DocumentType? Type, string? Model = null, IReadOnlyDictionary<string, string>? Supplied = null);
+public sealed record GenerateDocument(DocumentType? Type, string? Model = null, IReadOnlyDictionary<string, string>? Supplied = null)
+{
+    /// <summary>The version that a model card describes, such as a candidate before its promotion; null takes the one in production, else the newest.</summary>
+    public string? ModelVersion { get; init; }
+}
 
 /// <summary>One published document.</summary>
 /// <param name="Id">With its version, such as <c>ARC-FLIGHT-DELAY-MCARD-v1.0</c>.</param>

@@ -1,6 +1,6 @@
 namespace Slipway.Contracts.Identity;
 
-/// <summary>What a user may do. Each role but <see cref="Service"/> holds all that the one before it holds.</summary>
+/// <summary>What a user may do; <c>docs/reference/access.md</c> has the table.</summary>
 public enum Role
 {
     /// <summary>Sees records and pages.</summary>
@@ -9,12 +9,18 @@ public enum Role
     /// <summary>An application: sees records, sends predictions and labels.</summary>
     Service,
 
-    /// <summary>Creates and changes runs, datasets, features, pipelines and versions; cannot approve.</summary>
-    Engineer,
+    /// <summary>Makes runs, datasets, features, pipelines and versions, and asks for promotions; does not change what runs.</summary>
+    DataScientist,
 
-    /// <summary>An engineer who may also approve or reject promotions.</summary>
+    /// <summary>A data scientist who also changes what runs: carries out promotions, rolls out, rolls back, operates monitors.</summary>
+    MlEngineer,
+
+    /// <summary>Approves or rejects promotions, and changes nothing else.</summary>
     Approver,
 
+    /// <summary>Sees everything, the whole audit trail included, and changes nothing.</summary>
+    Auditor,
+
     /// <summary>Everything, users included.</summary>
-    Admin,
+    Administrator,
 }

@@ -82,7 +82,7 @@ public sealed record PipelineStageDeclaration(string Name, string Uses, IReadOnl
 /// <param name="Pipeline">Its pipeline.</param>
 /// <param name="DefinitionVersion">The definition's version that ran.</param>
 /// <param name="Model">The model it makes a version of.</param>
-/// <param name="Trigger">What started it.</param>
+/// <param name="Trigger">What started it; <c>reproduction</c> for a run that builds a version again.</param>
 /// <param name="Reason">Why it was started.</param>
 /// <param name="Parameters">All parameters, as they ran.</param>
 /// <param name="Status">Where it stands.</param>
@@ -101,7 +101,11 @@ public sealed record PipelineStageDeclaration(string Name, string Uses, IReadOnl
 public sealed record PipelineRun(
     string Id, string Pipeline, long DefinitionVersion, string Model, string Trigger, string Reason, IReadOnlyDictionary<string, string> Parameters,
     PipelineRunStatus Status, string? Verdict, string? VerdictReason, string? Error, GoNoGo? GoNoGo, DateTimeOffset? ThresholdSetAt, string? ModelVersion,
-    string CreatedBy, DateTimeOffset CreatedAt, DateTimeOffset? StartedAt, DateTimeOffset? FinishedAt, PipelineProgress Progress, IReadOnlyList<PipelineStage> Stages);
+    string CreatedBy, DateTimeOffset CreatedAt, DateTimeOffset? StartedAt, DateTimeOffset? FinishedAt, PipelineProgress Progress, IReadOnlyList<PipelineStage> Stages)
+{
+    /// <summary>The version that the run builds again, registering nothing; null for all other runs.</summary>
+    public string? Reproduces { get; init; }
+}
 
 /// <summary>For a progress bar.</summary>
 /// <param name="Stage">The stage at work; null when none is.</param>

@@ -36,8 +36,14 @@ public sealed record EvaluationReport
     /// <summary>The difference from the version in production then; null when there was none.</summary>
     public ProductionComparison? ComparedWithProduction { get; init; }
 
+    /// <summary>What the model is worth to the business, beside what the metrics say; empty when nobody has stated it.</summary>
+    public IReadOnlyList<BusinessMetric> BusinessMetrics { get; init; } = [];
+
     /// <summary>Time and size of one prediction; null when not measured.</summary>
     public InferenceCost? Cost { get; init; }
+
+    /// <summary>Blob with the test rows' labels and scores, a CSV file with the header <c>label,score</c> in the test set's order; null when not kept. With both reports' a difference gets an interval.</summary>
+    public string? PredictionsSha256 { get; init; }
 
     /// <summary>When it was made.</summary>
     public required DateTimeOffset CreatedAt { get; init; }
@@ -90,6 +96,13 @@ public sealed record GoNoGoVerdict(string Metric, double Minimum, DateTimeOffset
 public sealed record ProductionComparison(
     string Version, string Metric, double Production, double Candidate, double Difference, ConfidenceInterval Interval, double PValue);
 
+/// <summary>What a model is worth to the business.</summary>
+/// <param name="Name">Such as <c>cost_per_1000_flights</c>.</param>
+/// <param name="Value">The figure.</param>
+/// <param name="Unit">Such as <c>EUR</c>; null when it has none.</param>
+/// <param name="Source">How it was found, such as the cost matrix or the test that measured it.</param>
+public sealed record BusinessMetric(string Name, double Value, string? Unit = null, string? Source = null);
+
 /// <summary>An interval with its level.</summary>
 /// <param name="Lower">Lower end.</param>
 /// <param name="Upper">Upper end.</param>
@@ -107,9 +120,27 @@ public static class MetricDirection
 {
     private static readonly HashSet<string> Lower = new(StringComparer.Ordinal)
     {
-        "log_loss", "brier", "ece", "mce", "mae", "mse", "rmse", "error_rate", "false_positive_rate", "false_negative_rate", "psi",
+        "loss", "brier", "ece", "mce", "mae", "mape", "mse", "rmse", "error", "error_rate", "false_positive_rate", "false_negative_rate", "psi", "perplexity", "wer", "seconds", "duration",
     };
 
-    /// <summary>True for accuracy-like metrics, false for losses, errors and latencies.</summary>
-    public static bool HigherIsBetter(string metric) => !Lower.Contains(metric) && !metric.Contains("latency", StringComparison.Ordinal);
+    /// <summary>
+    /// True for accuracy-like metrics, false for losses, errors and latencies; also under the name of a split, as
+    /// <c>val_loss</c>, <c>test/rmse</c> and <c>validation_log_loss</c> are.
+    /// </summary>
+    public static bool HigherIsBetter(string metric)
+    {
+        for (var at = 0; ; at++)
+        {
+            if (Lower.Contains(metric[at..]))
+            {
+                return false;
+            }
+
+            at = metric.AsSpan(at).IndexOfAny("_/.- ") is var next and >= 0 ? at + next : -1;
+            if (at < 0)
+            {
+                return !metric.Contains("latency", StringComparison.Ordinal);
+            }
+        }
+    }
 }

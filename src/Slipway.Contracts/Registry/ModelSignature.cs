@@ -3,7 +3,11 @@ namespace Slipway.Contracts.Registry;
 /// <summary>What a request must send and what an answer holds.</summary>
 /// <param name="Inputs">In request order.</param>
 /// <param name="Outputs">In answer order.</param>
-public sealed record ModelSignature(IReadOnlyList<SignatureField> Inputs, IReadOnlyList<SignatureField> Outputs);
+public sealed record ModelSignature(IReadOnlyList<SignatureField> Inputs, IReadOnlyList<SignatureField> Outputs)
+{
+    /// <summary>Of a version that declares none.</summary>
+    public static ModelSignature None { get; } = new([], []);
+}
 
 /// <summary>One input or output tensor.</summary>
 /// <param name="Name">As requests name it.</param>
@@ -17,7 +21,11 @@ public sealed record SignatureField(string Name, string Type, IReadOnlyList<long
 /// <param name="ServiceVersion">The service's definition version.</param>
 /// <param name="Features">In vector order.</param>
 /// <param name="ViewVersions">Feature view versions behind them, each <c>name@version</c>.</param>
-public sealed record FeatureSchema(string Service, int ServiceVersion, IReadOnlyList<FeatureField> Features, IReadOnlyList<string> ViewVersions);
+public sealed record FeatureSchema(string Service, int ServiceVersion, IReadOnlyList<FeatureField> Features, IReadOnlyList<string> ViewVersions)
+{
+    /// <summary>Of a version that declares none.</summary>
+    public static FeatureSchema None { get; } = new("", 0, [], []);
+}
 
 /// <summary>One feature.</summary>
 /// <param name="Name">Reference <c>entity:feature</c>.</param>

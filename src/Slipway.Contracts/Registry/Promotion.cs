@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace Slipway.Contracts.Registry;
 
 /// <summary>Where a promotion stands.</summary>
@@ -17,6 +19,38 @@ public enum PromotionStatus
 
     /// <summary>Withdrawn before it was carried out.</summary>
     Withdrawn,
+
+    /// <summary>Nobody carried it out in time.</summary>
+    Expired,
+}
+
+/// <summary>Where a promotion leads: a stage, or one of the environments that the model's policy names.</summary>
+/// <param name="Stage">The stage; null for an environment.</param>
+/// <param name="Environment">Such as <c>canary-eu</c>; null for a stage.</param>
+public readonly record struct PromotionTarget(Stage? Stage, string? Environment)
+{
+    /// <summary>As people write it.</summary>
+    public string Name => Environment ?? Stage?.ToString().ToLowerInvariant() ?? "";
+
+    /// <summary>Reads a stage, or takes the text for an environment's name.</summary>
+    public static PromotionTarget Parse(string text)
+    {
+        foreach (var stage in Enum.GetValues<Stage>())
+        {
+            if (string.Equals(stage.ToString(), text, StringComparison.OrdinalIgnoreCase))
+            {
+                return stage;
+            }
+        }
+
+        return new PromotionTarget(null, text);
+    }
+
+    /// <summary>A stage is a target.</summary>
+    public static implicit operator PromotionTarget(Stage stage) => new(stage, null);
+
+    /// <inheritdoc/>
+    public override string ToString() => Name;
 }
 
 /// <summary>A request to move a version to a stage.</summary>
@@ -36,7 +70,50 @@ public enum PromotionStatus
 /// <param name="LastGate">The gate as last checked on carrying out; null before.</param>
 public sealed record PromotionRecord(
     string Id, string Model, string Version, Stage From, Stage To, PromotionStatus Status, string Reason, string RequestedBy, DateTimeOffset RequestedAt,
-    string? RollbackTo, IReadOnlyList<PromotionDecision> Decisions, string? ClosedBy, DateTimeOffset? ClosedAt, GateReport? LastGate);
+    string? RollbackTo, IReadOnlyList<PromotionDecision> Decisions, string? ClosedBy, DateTimeOffset? ClosedAt, GateReport? LastGate)
+{
+    /// <summary>The environment asked for; <see cref="To"/> is then the stage, which stays. Null when a stage was asked for.</summary>
+    public string? Environment { get; init; }
+
+    /// <summary>When an open request closes by itself; null when it does not.</summary>
+    public DateTimeOffset? ExpiresAt { get; init; }
+
+    /// <summary>Whether the server carries it out by itself once the last approval is there and the gate passes.</summary>
+    public bool AutoExecute { get; init; }
+
+    /// <summary>What people wrote about it, oldest first.</summary>
+    public IReadOnlyList<PromotionComment> Comments { get; init; } = [];
+
+    /// <summary>The steps of an open request under the policy in force, in order; empty when it is closed.</summary>
+    public IReadOnlyList<ApprovalStepState> Steps { get; init; } = [];
+
+    /// <summary>Whether it waits for approvals or to be carried out.</summary>
+    [JsonIgnore]
+    public bool IsOpen => Status is PromotionStatus.Pending or PromotionStatus.Approved;
+
+    /// <summary>Where it leads.</summary>
+    [JsonIgnore]
+    public PromotionTarget Target => Environment is null ? To : new PromotionTarget(null, Environment);
+}
+
+/// <summary>A remark on a promotion.</summary>
+/// <param name="By">Who.</param>
+/// <param name="Comment">What.</param>
+/// <param name="At">When.</param>
+public sealed record PromotionComment(string By, string Comment, DateTimeOffset At);
+
+/// <summary>How far one step of approval is.</summary>
+/// <param name="Name">Such as <c>technical</c> or <c>ethics</c>.</param>
+/// <param name="Needed">Approvals that it takes.</param>
+/// <param name="Roles">Roles whose approval counts.</param>
+/// <param name="Groups">Groups of which the user must be a member of one; empty when any user of the roles counts.</param>
+/// <param name="By">Whose approvals count so far.</param>
+/// <param name="Why">What asks for it: the policy, or the model's risk class.</param>
+public sealed record ApprovalStepState(string Name, int Needed, IReadOnlyList<string> Roles, IReadOnlyList<string> Groups, IReadOnlyList<string> By, string Why)
+{
+    /// <summary>Whether it has its approvals.</summary>
+    public bool Complete => By.Count >= Needed;
+}
 
 /// <summary>One approver's decision.</summary>
 /// <param name="By">Who.</param>
@@ -44,7 +121,14 @@ public sealed record PromotionRecord(
 /// <param name="Approved">Yes or no.</param>
 /// <param name="Comment">Why.</param>
 /// <param name="At">When.</param>
-public sealed record PromotionDecision(string By, string Role, bool Approved, string Comment, DateTimeOffset At);
+public sealed record PromotionDecision(string By, string Role, bool Approved, string Comment, DateTimeOffset At)
+{
+    /// <summary>The step it was given for.</summary>
+    public string Step { get; init; } = "approvals";
+
+    /// <summary>Groups the user was a member of then.</summary>
+    public IReadOnlyList<string> Groups { get; init; } = [];
+}
 
 /// <summary>The body of a promotion request.</summary>
 /// <param name="Model">Model.</param>
@@ -52,7 +136,14 @@ public sealed record PromotionDecision(string By, string Role, bool Approved, st
 /// <param name="To">Stage asked for.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="RollbackTo">Version that takes over on failure; null takes the one in production now.</param>
-public sealed record RequestPromotion(string Model, string Version, Stage? To, string Reason, string? RollbackTo = null);
+public sealed record RequestPromotion(string Model, string Version, Stage? To, string Reason, string? RollbackTo = null)
+{
+    /// <summary>An environment of the model's policy, in place of <see cref="To"/>.</summary>
+    public string? Environment { get; init; }
+
+    /// <summary>Carries it out by itself once the last approval is there and the gate passes; the policy may say so for all.</summary>
+    public bool Auto { get; init; }
+}
 
 /// <summary>The body of an approval or rejection.</summary>
 /// <param name="Comment">Why.</param>
@@ -76,6 +167,9 @@ public sealed record SetAlias(string Version);
 /// <param name="Items">Every requirement with its evidence, met or not.</param>
 public sealed record GateReport(string Model, string Version, Stage From, Stage To, string Policy, IReadOnlyList<GateItem> Items)
 {
+    /// <summary>The environment asked for; null when a stage was.</summary>
+    public string? Environment { get; init; }
+
     /// <summary>Whether every item is met.</summary>
     public bool Passed => Items.All(item => item.Passed);
 }
@@ -92,7 +186,7 @@ public sealed record GateItem(string Name, bool Passed, string Detail, IReadOnly
 /// <param name="Version">Semantic version.</param>
 /// <param name="From">Stage before; null on registration.</param>
 /// <param name="To">Stage after.</param>
-/// <param name="Cause"><c>registration</c>, <c>promotion</c>, <c>replaced</c>, <c>rollback</c> or <c>rolled_back</c>.</param>
+/// <param name="Cause"><c>registration</c>, <c>promotion</c>, <c>replaced</c>, <c>rollback</c>, <c>rolled_back</c>, <c>retirement</c>, or <c>external_change</c>: made on the external registry, past the gates.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="By">Who.</param>
 /// <param name="At">When.</param>
@@ -107,3 +201,10 @@ public sealed record PromotionList(IReadOnlyList<PromotionRecord> Promotions);
 /// <summary>Answer of <c>GET …/history</c>.</summary>
 /// <param name="Changes">Oldest first.</param>
 public sealed record StageHistory(IReadOnlyList<StageChange> Changes);
+
+/// <summary>An alias that was set.</summary>
+/// <param name="Model">Model.</param>
+/// <param name="Alias">Alias.</param>
+/// <param name="Version">The semantic version it points at now.</param>
+/// <param name="Before">The one it pointed at; null when it is new.</param>
+public sealed record AliasChange(string Model, string Alias, string Version, string? Before);

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 
 namespace Slipway.Contracts.Tracking;
 
-/// <summary>MLflow's JSON dialect: snake_case, int64 as numbers (read also from texts), NaN and infinities as texts, empty lists left out, indented by two.</summary>
+/// <summary>MLflow's JSON dialect: snake_case, int64 as numbers (read also from texts), NaN and infinities as texts, empty lists left out.</summary>
 public static class MlflowJson
 {
     /// <summary>Shared options.</summary>
@@ -13,7 +13,7 @@ public static class MlflowJson
         NumberHandling = JsonNumberHandling.AllowReadingFromString | JsonNumberHandling.AllowNamedFloatingPointLiterals,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        WriteIndented = true,
+        Converters = { new TextConverter(), new WholeNumberConverter(), new SmallNumberConverter() },
     };
 }
 
@@ -21,7 +21,8 @@ public static class MlflowJson
 public sealed record MlflowTag(string? Key, string? Value);
 
 /// <summary>A metric's point.</summary>
-public sealed record MlflowMetric(string? Key, double? Value, long? Timestamp, long? Step);
+public sealed record MlflowMetric(
+    string? Key, double? Value, long? Timestamp, long? Step, string? DatasetName = null, string? DatasetDigest = null, string? ModelId = null, string? RunId = null);
 
 /// <summary>An experiment.</summary>
 public sealed record MlflowExperiment(
@@ -41,10 +42,13 @@ public sealed record MlflowDataset(string? Name, string? Digest, string? SourceT
 public sealed record MlflowDatasetInput(IReadOnlyList<MlflowTag>? Tags, MlflowDataset? Dataset);
 
 /// <summary>What a run used.</summary>
-public sealed record MlflowRunInputs(IReadOnlyList<MlflowDatasetInput>? DatasetInputs);
+public sealed record MlflowRunInputs(IReadOnlyList<MlflowDatasetInput>? DatasetInputs, IReadOnlyList<MlflowModelInput>? ModelInputs);
+
+/// <summary>What a run produced.</summary>
+public sealed record MlflowRunOutputs(IReadOnlyList<MlflowModelOutput>? ModelOutputs);
 
 /// <summary>A run.</summary>
-public sealed record MlflowRun(MlflowRunInfo Info, MlflowRunData Data, MlflowRunInputs Inputs);
+public sealed record MlflowRun(MlflowRunInfo Info, MlflowRunData Data, MlflowRunInputs Inputs, MlflowRunOutputs? Outputs);
 
 /// <summary>A file or folder of a run.</summary>
 public sealed record MlflowFile(string Path, bool IsDir, long? FileSize);
@@ -56,26 +60,28 @@ public sealed record CreateExperimentRequest(string? Name, string? ArtifactLocat
 public sealed record ChangeExperimentRequest(string? ExperimentId, string? NewName, string? Key, string? Value);
 
 /// <summary>Body of experiments/search.</summary>
-public sealed record SearchExperimentsRequest(int? MaxResults, string? PageToken, string? Filter, IReadOnlyList<string>? OrderBy, string? ViewType);
+public sealed record SearchExperimentsRequest(int? MaxResults, string? PageToken, string? Filter, IReadOnlyList<string>? OrderBy,
+    [property: JsonConverter(typeof(EnumTextConverter))] string? ViewType);
 
 /// <summary>Body of runs/create.</summary>
 public sealed record CreateRunRequest(string? ExperimentId, string? UserId, string? RunName, long? StartTime, IReadOnlyList<MlflowTag>? Tags);
 
 /// <summary>Body of runs/update, delete, restore, log-parameter, set-tag and delete-tag.</summary>
-public sealed record ChangeRunRequest(string? RunId, string? RunUuid, string? Status, long? EndTime, string? RunName, string? Key, string? Value);
+public sealed record ChangeRunRequest(string? RunId, string? RunUuid, [property: JsonConverter(typeof(EnumTextConverter))] string? Status, long? EndTime, string? RunName, string? Key, string? Value);
 
 /// <summary>Body of runs/log-metric.</summary>
-public sealed record LogMetricRequest(string? RunId, string? RunUuid, string? Key, double? Value, long? Timestamp, long? Step);
+public sealed record LogMetricRequest(
+    string? RunId, string? RunUuid, string? Key, double? Value, long? Timestamp, long? Step, string? ModelId, string? DatasetName, string? DatasetDigest);
 
 /// <summary>Body of runs/log-batch.</summary>
 public sealed record LogBatchRequest(string? RunId, IReadOnlyList<MlflowMetric>? Metrics, IReadOnlyList<MlflowTag>? Params, IReadOnlyList<MlflowTag>? Tags);
 
 /// <summary>Body of runs/log-inputs.</summary>
-public sealed record LogInputsRequest(string? RunId, IReadOnlyList<MlflowDatasetInput>? Datasets, IReadOnlyList<JsonElement>? Models);
+public sealed record LogInputsRequest(string? RunId, IReadOnlyList<MlflowDatasetInput>? Datasets, IReadOnlyList<MlflowModelInput>? Models);
 
 /// <summary>Body of runs/search.</summary>
 public sealed record SearchRunsRequest(
-    IReadOnlyList<string>? ExperimentIds, string? Filter, string? RunViewType, int? MaxResults, IReadOnlyList<string>? OrderBy, string? PageToken);
+    IReadOnlyList<string>? ExperimentIds, string? Filter, [property: JsonConverter(typeof(EnumTextConverter))] string? RunViewType, int? MaxResults, IReadOnlyList<string>? OrderBy, string? PageToken);
 
 /// <summary>Answer of experiments/create.</summary>
 public sealed record CreateExperimentResponse(string ExperimentId);
@@ -97,6 +103,18 @@ public sealed record SearchRunsResponse(IReadOnlyList<MlflowRun>? Runs, string? 
 
 /// <summary>Answer of metrics/get-history.</summary>
 public sealed record MetricHistoryResponse(IReadOnlyList<MlflowMetric>? Metrics, string? NextPageToken);
+
+/// <summary>Answer of metrics/get-history-bulk and get-history-bulk-interval.</summary>
+public sealed record BulkMetricHistoryResponse(IReadOnlyList<MlflowMetric>? Metrics);
+
+/// <summary>Body of experiments/search-datasets.</summary>
+public sealed record SearchDatasetsRequest(IReadOnlyList<string>? ExperimentIds);
+
+/// <summary>A dataset that runs of an experiment used.</summary>
+public sealed record MlflowDatasetSummary(string ExperimentId, string Name, string Digest, string? Context);
+
+/// <summary>Answer of experiments/search-datasets.</summary>
+public sealed record SearchDatasetsResponse(IReadOnlyList<MlflowDatasetSummary>? DatasetSummaries);
 
 /// <summary>Answer of artifacts/list and of the artifact proxy's list (which has no root).</summary>
 public sealed record ListArtifactsResponse(string? RootUri, IReadOnlyList<MlflowFile>? Files);

@@ -80,6 +80,18 @@ public sealed record RunRecord(
     /// <summary>Flag of a run that names no dataset; such a run cannot feed a promotion.</summary>
     public const string DatasetMissing = "slipway.dataset_missing";
 
+    /// <summary>Tag that says why a run failed.</summary>
+    public const string FailureReasonTag = "slipway.failure_reason";
+
+    /// <summary>Tag that MLflow's clients and pages show as the run's note.</summary>
+    public const string NoteTag = "mlflow.note.content";
+
+    /// <summary>Ids of the logged models it used.</summary>
+    public IReadOnlyList<string> ModelInputs { get; init; } = [];
+
+    /// <summary>The logged models it produced, by step.</summary>
+    public IReadOnlyList<ModelOutput> ModelOutputs { get; init; } = [];
+
     /// <summary>What is amiss with the run; empty when nothing is.</summary>
     public IReadOnlyList<string> Flags => Inputs.Count == 0 ? [DatasetMissing] : [];
 
@@ -88,6 +100,15 @@ public sealed record RunRecord(
 
     /// <summary>The source commit: from the environment, else from the tag MLflow's clients set; null when neither says.</summary>
     public string? GitCommit => Environment?.Git?.Commit ?? Tags.GetValueOrDefault("mlflow.source.git.commit");
+
+    /// <summary>Why the run failed; null when it did not, or nobody said.</summary>
+    public string? FailureReason => Tags.GetValueOrDefault(FailureReasonTag);
+
+    /// <summary>What people wrote about the run; null when they did not.</summary>
+    public string? Note => Tags.GetValueOrDefault(NoteTag);
+
+    /// <summary>The run this one is a part of; null when it stands alone.</summary>
+    public string? ParentRunId => Tags.GetValueOrDefault("mlflow.parentRunId");
 
     /// <summary>The newest value of a metric; null when it was never logged.</summary>
     public double? Metric(string key) => Metrics.FirstOrDefault(point => point.Key == key)?.Value;

@@ -1,14 +1,22 @@
+using System.Data.Common;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Governance;
+using Slipway.Registry.Stages;
 using Slipway.Storage;
 using Slipway.Storage.Blobs;
 
 namespace Slipway.Governance.Documents;
+
+/// <summary>A published model card.</summary>
+/// <param name="Id">With its version.</param>
+/// <param name="Version">The model version it describes.</param>
+/// <param name="At">When it was published.</param>
+/// <param name="Node">For lineage and audit.</param>
+public sealed record PublishedCard(string Id, string? Version, DateTimeOffset At, NodeRef Node);
 
 /// <summary>Owns the <c>documents</c> table and the files under <c>documents/</c>: papers whose every fact is a query over the records.</summary>
 public sealed class DocumentStore : IDisposable
@@ -45,7 +53,7 @@ public sealed class DocumentStore : IDisposable
 
             var newest = earlier.Count > 0 ? earlier[^1] : null;
             var supplied = SuppliedText.Merge(newest is null ? [] : Supplied(newest), request.Supplied);
-            var draft = await _composer.ComposeAsync(type, request.Model, supplied, cancellationToken);
+            var draft = await _composer.ComposeAsync(type, request.Model, supplied, cancellationToken, request.ModelVersion);
             var version = VersionText(earlier.Count + 1L);
             var id = $"{series}-v{version}";
             var now = _clock.GetUtcNow();
@@ -86,6 +94,11 @@ public sealed class DocumentStore : IDisposable
         return list;
     }
 
+    /// <summary>A model's published cards, oldest first; whether they are stale is not asked, which <see cref="ListAsync"/> does.</summary>
+    public IReadOnlyList<PublishedCard> CardsOf(string model) =>
+        [.. _database.Read(connection => Rows(connection, "WHERE model = @model AND type = 'model_card' ORDER BY number", new { model }))
+            .Select(row => new PublishedCard($"{row.Series}-v{VersionText(row.Number)}", row.ModelVersion, Instant(row), Node(row)))];
+
     /// <summary>A document as written, its SHA-256 checked.</summary>
     /// <param name="id">With its version, or the series for the newest.</param>
     /// <param name="cancellationToken">Interrupts reading.</param>
@@ -97,6 +110,26 @@ public sealed class DocumentStore : IDisposable
             .FirstOrDefault(row => row.Series == id || $"{row.Series}-v{VersionText(row.Number)}" == id)
             ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no document '{id}'; GET /api/slipway/v1/documents lists them.");
         return Encoding.UTF8.GetString(await _blobs.ReadVerifiedAsync(found.Sha256, cancellationToken));
+    }
+
+    /// <summary>The newest document of a type for a version; null when there is none, or no such type. A card whose facts are still those of now counts as of now.</summary>
+    internal async Task<GateFact?> FindForGateAsync(string model, string version, string type, CancellationToken cancellationToken)
+    {
+        var isCard = type == TypeText(DocumentType.ModelCard);
+        var row = _database.Read(connection => Rows(connection,
+            isCard
+                ? "WHERE type = @type AND model = @model AND model_version = @version ORDER BY number DESC LIMIT 1"
+                : "WHERE type = @type AND (model = @model OR model IS NULL) ORDER BY created_at_ms DESC LIMIT 1",
+            new { type, model, version })).FirstOrDefault();
+        if (row is null)
+        {
+            return null;
+        }
+
+        var unchanged = isCard
+            && (await _composer.ComposeAsync(DocumentType.ModelCard, model, Supplied(row), cancellationToken, version)).Writer.FactsSha256 == row.FactsSha256;
+        return new GateFact(true, unchanged ? _clock.GetUtcNow() : Instant(row),
+            $"{row.Series}-v{VersionText(row.Number)} is of {Instant(row).UtcDateTime:yyyy-MM-dd}{(unchanged ? " and its facts are those of now" : "")}", Node(row).ToString());
     }
 
     /// <summary>Every blob that a document rests on.</summary>
@@ -180,12 +213,12 @@ public sealed class DocumentStore : IDisposable
             $"documents/{id}.md", row.CreatedBy, Instant(row), row.Number == newest, reason is not null, reason);
     }
 
-    private static List<DocumentRow> Rows(SqliteConnection connection, string where, object? parameters) =>
+    private static List<DocumentRow> Rows(DbConnection connection, string where, object? parameters) =>
         connection.Query<DocumentRow>($"SELECT {Columns} FROM documents {where}", parameters).AsList();
 
     private static NodeRef Node(DocumentRow row) => new(NodeKinds.Document, $"{row.Series}@{VersionText(row.Number)}");
 
-    private static string VersionText(long number) => string.Create(CultureInfo.InvariantCulture, $"1.{number - 1}");
+    internal static string VersionText(long number) => string.Create(CultureInfo.InvariantCulture, $"1.{number - 1}");
 
     private static DateTimeOffset Instant(DocumentRow row) => DateTimeOffset.FromUnixTimeMilliseconds(row.CreatedAtMs);
 

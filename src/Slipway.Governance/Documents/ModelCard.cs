@@ -10,14 +10,14 @@ namespace Slipway.Governance.Documents;
 /// <summary>The model card of the version in production, or of the newest version while none is: the fields of the Model Card Toolkit.</summary>
 internal sealed class ModelCard(ModelRegistry registry, MonitorStore monitors, EvidenceResolver resolver)
 {
-    public async Task<DocumentDraft> ComposeAsync(string? model, IReadOnlyDictionary<string, string> supplied, CancellationToken cancellationToken)
+    public async Task<DocumentDraft> ComposeAsync(string? model, string? chosen, IReadOnlyDictionary<string, string> supplied, CancellationToken cancellationToken)
     {
         if (string.IsNullOrEmpty(model))
         {
             throw new SlipwayException(ErrorCode.InvalidArgument, "'model' must name the model that the card describes, such as --model flight-delay.");
         }
 
-        var version = registry.FindInStage(model, Stage.Production) ?? (registry.ListVersions(model) is [var newest, ..] ? newest : null)
+        var version = chosen is not null ? registry.Get(model, chosen) : registry.FindInStage(model, Stage.Production) ?? (registry.ListVersions(model) is [var newest, ..] ? newest : null)
             ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no model '{model}' with a version; GET /api/slipway/v1/models lists models.");
         var report = await ReportAsync(version, cancellationToken);
         var writer = new DocumentWriter(resolver, supplied, cancellationToken);

@@ -21,7 +21,7 @@ internal static class OperationQueries
         [
             .. Models(registry, pipelines), .. Pipelines(pipelines), .. Serving(deployments, serving, rollouts), .. Monitors(monitors),
             EvidenceQuery.Of("platform.users", 0, _ => new Found(
-                string.Join(", ", users.List().GroupBy(user => user.Role).OrderBy(group => group.Key).Select(group => $"{group.Count()} {group.Key.ToString().ToLowerInvariant()}")),
+                string.Join(", ", users.List().GroupBy(user => user.Role).OrderBy(group => group.Key).Select(group => $"{group.Count()} {Roles.Name(group.Key)}")),
                 [.. users.List().Select(user => user.Node.ToString())])),
             EvidenceQuery.Live("audit.events", 0, _ => new Found($"{Figures.Of(audit.Count())} events in one hash chain", $"audit_event:{audit.Count()}")),
         ];

@@ -22,7 +22,7 @@ internal static class VersionQueries
         EvidenceQuery OfRun(string name, Func<RunRecord, string?> value) => EvidenceQuery.Of($"version.{name}", 2, arguments =>
         {
             var version = registry.Get(arguments[0], arguments[1]);
-            return runs.Find(version.RunId) is { } run ? new Found(value(run), $"run:{run.RunId}") : new Found(null, version.Node.ToString());
+            return version.RunId is { } id && runs.Find(id) is { } run ? new Found(value(run), $"run:{run.RunId}") : new Found(null, version.Node.ToString());
         });
         EvidenceQuery OfReport(string name, int arguments, Func<EvaluationReport, IReadOnlyList<string>, string?> value) =>
             new($"version.{name}", arguments, Moving: false, async (values, cancellationToken) =>
@@ -45,7 +45,7 @@ internal static class VersionQueries
             Field("pipeline_run", version => version.PipelineRunId),
             Field("run", version => version.RunId),
             Field("training_set", version => version.TrainingSetSha256),
-            Field("model_file", version => version.OnnxSha256),
+            Field("model_file", version => version.ServedSha256),
             Field("size", version => $"{Figures.Of(version.SizeBytes)} bytes"),
             Field("inputs", version => Tensors(version.Signature.Inputs)),
             Field("outputs", version => Tensors(version.Signature.Outputs)),
@@ -103,9 +103,14 @@ internal static class VersionQueries
 
     private static async Task<ModelBaseline?> BaselineAsync(BlobStore blobs, ModelVersionRecord version, CancellationToken cancellationToken)
     {
+        if (version.BaselineSha256 is not { } sha256)
+        {
+            return null;
+        }
+
         try
         {
-            return JsonSerializer.Deserialize<ModelBaseline>(await blobs.ReadVerifiedAsync(version.BaselineSha256, cancellationToken), JsonDefaults.Options);
+            return JsonSerializer.Deserialize<ModelBaseline>(await blobs.ReadVerifiedAsync(sha256, cancellationToken), JsonDefaults.Options);
         }
         catch (JsonException)
         {

@@ -90,11 +90,11 @@ public sealed class MaturityAssessor(
             reports[version.Node.Id] = await ReportAsync(version, cancellationToken);
         }
 
-        RunEnvironment? Environment(ModelVersionRecord version) => runs.Find(version.RunId)?.Environment;
+        RunEnvironment? Environment(ModelVersionRecord version) => Run(version)?.Environment;
         var retrained = pipelines.List(limit: 1000).Count(run => (model is null || run.Model == model) && Trained.Contains(run.Trigger) && run.Status is PipelineRunStatus.Succeeded && run.FinishedAt >= clock.GetUtcNow() - Quarter);
         return new CheckList()
             .All(1, "the run's commit is recorded and its checkout was clean", scope, version => Environment(version)?.Git is { Dirty: false }, Id, "train from a clean checkout, so that the commit says what ran")
-            .All(1, "the run's parameters and environment are recorded", scope, version => runs.Find(version.RunId) is { Parameters.Count: > 0, Environment.Packages.Count: > 0 }, Id, "log parameters and the environment on the run")
+            .All(1, "the run's parameters and environment are recorded", scope, version => Run(version) is { Parameters.Count: > 0, Environment.Packages.Count: > 0 }, Id, "log parameters and the environment on the run")
             .All(1, "the run's seed is recorded", scope, version => Environment(version)?.Seed is not null, Id, "fix a seed in the pipeline")
             .All(2, "a pipeline run made the version, every stage with its inputs and outputs", scope, version => PipelineRun(version) is { } run && run.Stages.All(stage => stage.Outputs.Count > 0 && (stage.Inputs.Count > 0 || stage == run.Stages[0])), Id, "train through a pipeline")
             .All(2, "its go/no-go limit was stored before training began", scope, version => PipelineRun(version) is { ThresholdSetAt: { } set } run && run.Stages.All(stage => stage.Uses != "train" || stage.StartedAt is null || stage.StartedAt >= set), Id, "set go_no_go in the pipeline")
@@ -147,7 +147,7 @@ public sealed class MaturityAssessor(
         var intact = new HashSet<string>(StringComparer.Ordinal);
         foreach (var version in scope)
         {
-            if (await blobs.VerifyAsync(version.OnnxSha256, cancellationToken))
+            if (version.ServedSha256 is { } served && await blobs.VerifyAsync(served, cancellationToken))
             {
                 intact.Add(version.Node.Id);
             }
@@ -195,8 +195,10 @@ public sealed class MaturityAssessor(
     }
 
     private bool ValidatedBefore(ModelVersionRecord version) =>
-        runs.Find(version.RunId) is { } run && version.Datasets.Count > 0
+        Run(version) is { } run && version.Datasets.Count > 0
         && version.Datasets.All(dataset => datasets.HadPassedBy(dataset.Name, dataset.Version, DateTimeOffset.FromUnixTimeMilliseconds(run.StartTimeMs)));
+
+    private RunRecord? Run(ModelVersionRecord version) => version.RunId is { } id ? runs.Find(id) : null;
 
     private PipelineRun? PipelineRun(ModelVersionRecord version) => version.PipelineRunId is { } id ? pipelines.Find(id) : null;
 

@@ -10,20 +10,26 @@ using Slipway.Tracking;
 namespace Slipway.Governance.Verification;
 
 /// <summary>Walks data → features → run → version → deployment for a production version, and asks each record's owner whether it is there.</summary>
-internal sealed class LineageCheck(Lineage lineage, DatasetStore datasets, FeatureRegistry features, RunStore runs, DeploymentStore deployments)
+public sealed class LineageCheck(Lineage lineage, DatasetStore datasets, FeatureRegistry features, RunStore runs, DeploymentStore deployments)
 {
+    /// <summary>What its checks are called.</summary>
     public const string Name = "lineage";
 
     /// <summary>Checks one version; the detail names each hop, or the first that is broken.</summary>
     public VerificationCheck Run(ModelVersionRecord version)
     {
-        var run = new NodeRef(NodeKinds.Run, version.RunId);
+        if (version.RunId is not { } runId)
+        {
+            return new VerificationCheck(Name, version.Node.ToString(), false, "Broken at run: the version names no run.");
+        }
+
+        var run = new NodeRef(NodeKinds.Run, runId);
 
         // Without a training set the data and the views lead to the run itself.
         var trainedOn = version.TrainingSetSha256 is { } sha256 ? new NodeRef(NodeKinds.TrainingSet, sha256) : run;
 
         // From each stop, so that a hop missing further down does not hide the hops above it.
-        IReadOnlyList<LineageEdge> edges = [.. lineage.Upstream(trainedOn), .. lineage.Upstream(run), .. lineage.Upstream(version.Node)];
+        IReadOnlyList<LineageEdge> edges = [.. lineage.EdgesTo(trainedOn), .. lineage.EdgesTo(run), .. lineage.EdgesTo(version.Node)];
         var open = deployments.ListOpen().FirstOrDefault(row => row.Model == version.Model && row.Version == version.Version && row.Arm == "stable");
         var fault = DataFault(version, edges, trainedOn)
             ?? FeatureFault(version, edges, trainedOn)
@@ -38,7 +44,7 @@ internal sealed class LineageCheck(Lineage lineage, DatasetStore datasets, Featu
         {
             $"data {string.Join(" + ", version.Datasets.Select(dataset => $"{dataset.Name}@{dataset.Version}"))}",
             $"features {string.Join(" + ", version.FeatureSchema.ViewVersions)}",
-            $"run {version.RunId}", $"version {version.Node.Id}", $"deployment {open!.Id}",
+            $"run {runId}", $"version {version.Node.Id}", $"deployment {open!.Id}",
         };
         return new VerificationCheck(Name, version.Node.ToString(), true, $"{string.Join(" -> ", path)}.");
     }
@@ -95,14 +101,14 @@ internal sealed class LineageCheck(Lineage lineage, DatasetStore datasets, Featu
     }
 
     private string? RunFault(ModelVersionRecord version, IReadOnlyList<LineageEdge> edges, NodeRef trainedOn, NodeRef run) =>
-        runs.Find(version.RunId) is null ? $"Broken at run: {run} is not on record."
+        runs.Find(run.Id) is null ? $"Broken at run: {run} is not on record."
         : trainedOn != run && !Linked(edges, trainedOn, run) ? $"Broken at features -> run: no edge leads from {trainedOn} to {run}."
         : !Linked(edges, run, version.Node) ? $"Broken at run -> version: no edge leads from {run} to {version.Node}."
         : null;
 
     private string? DeploymentFault(ModelVersionRecord version, string? deployment) =>
         deployment is null ? $"Broken at version -> deployment: {version.Node} is in production, but no deployment of it runs."
-        : !Linked(lineage.Downstream(version.Node), version.Node, new NodeRef(NodeKinds.Deployment, deployment)) ? $"Broken at version -> deployment: no edge leads from {version.Node} to deployment {deployment}."
+        : !Linked(lineage.EdgesFrom(version.Node), version.Node, new NodeRef(NodeKinds.Deployment, deployment)) ? $"Broken at version -> deployment: no edge leads from {version.Node} to deployment {deployment}."
         : null;
 
     private static bool Linked(IReadOnlyList<LineageEdge> edges, NodeRef from, NodeRef to) => edges.Any(edge => edge.From == from && edge.To == to);

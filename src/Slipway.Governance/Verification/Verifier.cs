@@ -1,3 +1,4 @@
+using Slipway.Contracts.Audit;
 using Slipway.Contracts.Governance;
 using Slipway.Contracts.Registry;
 using Slipway.Datasets;
@@ -5,8 +6,6 @@ using Slipway.FeatureStore;
 using Slipway.Governance.Documents;
 using Slipway.Pipelines;
 using Slipway.Registry;
-using Slipway.Serving.Deployments;
-using Slipway.Storage;
 using Slipway.Storage.Audit;
 using Slipway.Storage.Blobs;
 using Slipway.Tracking;
@@ -15,12 +14,10 @@ namespace Slipway.Governance.Verification;
 
 /// <summary>Recounts what the records claim: the audit chain, the SHA-256 of every blob on record, the lineage of every production version.</summary>
 public sealed class Verifier(
-    AuditTrail audit, BlobStore blobs, Lineage lineage, DatasetStore datasets, FeatureRegistry features, OfflineStore offline, RunStore runs, ModelRegistry registry,
-    DeploymentStore deployments, PipelineService pipelines, DocumentStore documents, TimeProvider clock)
+    AuditTrail audit, AuditCheckpoints checkpoints, BlobStore blobs, LineageCheck lineage, DatasetStore datasets, OfflineStore offline, RunStore runs, ModelRegistry registry,
+    PipelineService pipelines, DocumentStore documents, TimeProvider clock)
     : IDisposable
 {
-    private readonly LineageCheck _lineage = new(lineage, datasets, features, runs, deployments);
-
     // Reading every blob keeps a disk busy; callers at the same time take turns.
     private readonly SemaphoreSlim _turn = new(1, 1);
 
@@ -31,7 +28,7 @@ public sealed class Verifier(
         try
         {
             var (blobChecks, count, bytes) = await BlobCheck.RunAsync(blobs, References(), cancellationToken);
-            VerificationCheck[] checks = [AuditChain(), .. blobChecks, .. ProductionVersions().Select(_lineage.Run)];
+            VerificationCheck[] checks = [AuditChain(cancellationToken), .. blobChecks, .. ProductionVersions().Select(lineage.Run)];
             return new VerificationReport(checks.All(check => check.Passed), clock.GetUtcNow(), count, bytes, checks);
         }
         finally
@@ -43,12 +40,13 @@ public sealed class Verifier(
     /// <inheritdoc/>
     public void Dispose() => _turn.Dispose();
 
-    private VerificationCheck AuditChain()
+    private VerificationCheck AuditChain(CancellationToken cancellationToken)
     {
-        var found = audit.Verify();
+        var found = audit.Verify(checkpoints, new VerifyAudit(), (_, _) => { }, cancellationToken);
         return found.BrokenAtSeq is { } seq
             ? new VerificationCheck("audit_chain", $"audit_event:{seq}", false, $"The chain breaks at row {seq}: {found.Reason}; {found.Events} rows before it hold.")
-            : new VerificationCheck("audit_chain", "audit_events", true, $"{found.Events} rows form one chain.");
+            : new VerificationCheck("audit_chain", "audit_events", found.Passed,
+                found.Passed ? $"{found.Events} rows form one chain; {found.CheckpointsHeld} signed checkpoints agree with it." : $"{string.Join("; ", found.CheckpointFaults)}.");
     }
 
     private IReadOnlyList<BlobReference> References() =>

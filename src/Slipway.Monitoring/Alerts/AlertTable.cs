@@ -1,7 +1,7 @@
+using System.Data.Common;
 using System.Globalization;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Monitoring;
 using Slipway.Monitoring.Definitions;
@@ -20,7 +20,7 @@ internal static class AlertTable
     /// <summary>What became of the alert of one window.</summary>
     public readonly record struct Outcome(int Opened, int Closed, int Actions);
 
-    public static string? FindOpen(SqliteConnection connection, string monitor, AlertKind kind) => connection.QueryFirstOrDefault<string>(
+    public static string? FindOpen(DbConnection connection, string monitor, AlertKind kind) => connection.QueryFirstOrDefault<string>(
         "SELECT id FROM alerts WHERE monitor = @monitor AND kind = @kind AND status = 'open'", new { monitor, kind = Name(kind) });
 
     /// <summary>Carries a window's decision out.</summary>

@@ -1,3 +1,5 @@
+using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -10,7 +12,11 @@ internal sealed class MonitorKind(Database database) : IDefinitionKind
 
     public int Order => 60;
 
+    public Permission Needs => Permission.Operate;
+
     public void Validate(DefinitionYaml yaml) => MonitorDefinition.Parse(yaml);
+
+    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(MonitorDefinition.Parse(yaml).Model)];
 
     public Task<AppliedDefinition> ApplyAsync(string yaml, Caller by, CancellationToken cancellationToken)
     {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Slipway.Native.Trees;
 
 namespace Slipway.Native.Onnx;
 
@@ -67,12 +68,12 @@ public static class OnnxConverters
             .ToBytes();
     }
 
-    /// <summary>Boosted trees from XGBoost's JSON model, for the objectives binary:logistic and reg:squarederror.</summary>
+    /// <summary>Boosted trees from XGBoost's JSON or UBJ model.</summary>
     /// <param name="modelJson">As <c>XGBoosterSaveModelToBuffer</c> writes it with format json.</param>
     /// <param name="featureNames">One name per feature, in column order; null takes the names in the model, or f0, f1, ….</param>
     /// <exception cref="OnnxException">The model is of a kind that has no equal in ONNX here; the message says which.</exception>
     public static byte[] XgboostTrees(ReadOnlyMemory<byte> modelJson, IReadOnlyList<string>? featureNames = null) =>
-        XgboostConverter.Convert(modelJson, featureNames);
+        XgboostModel.Read(modelJson).ToOnnx(featureNames);
 
     /// <summary>
     /// The same model made slow on purpose, to drill a latency fault: each run also multiplies dense matrices, whose product

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.IO.MemoryMappedFiles;
+
 namespace Slipway.Native.Onnx;
 
 /// <summary>What a model file says about itself.</summary>
@@ -8,7 +11,7 @@ namespace Slipway.Native.Onnx;
 /// <param name="Inputs">Inputs that have no default value.</param>
 /// <param name="Outputs">Outputs as declared.</param>
 /// <param name="Metadata">The writer's key-value pairs.</param>
-/// <param name="ExternalData">Names of tensors kept outside the file, in another file or in memory.</param>
+/// <param name="ExternalData">Tensors kept outside the file, in another file or in memory.</param>
 public sealed record OnnxModelInfo(
     long IrVersion,
     string Producer,
@@ -17,7 +20,14 @@ public sealed record OnnxModelInfo(
     IReadOnlyList<OnnxTensorInfo> Inputs,
     IReadOnlyList<OnnxTensorInfo> Outputs,
     IReadOnlyDictionary<string, string> Metadata,
-    IReadOnlyList<string> ExternalData);
+    IReadOnlyList<OnnxExternalTensor> ExternalData);
+
+/// <summary>A tensor whose values are not in the model file.</summary>
+/// <param name="Name">The tensor.</param>
+/// <param name="Location">Where the model says they are: a path relative to it, or an address in memory. Anything, in a hostile model; empty when it does not say.</param>
+/// <param name="Offset">First byte.</param>
+/// <param name="Length">Bytes; null for all to the end.</param>
+public sealed record OnnxExternalTensor(string Name, string Location, long Offset, long? Length);
 
 /// <summary>Reads model files without the runtime, so that a hostile one is known before it is loaded.</summary>
 /// <remarks>Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto</remarks>
@@ -75,6 +85,30 @@ public static class OnnxModelReader
             found.ExternalData);
     }
 
+    /// <summary>Reads a model file that may be too large for memory: of its tensors' values nothing is touched.</summary>
+    /// <exception cref="OnnxException">The file is not an ONNX model.</exception>
+    public static unsafe OnnxModelInfo ReadFile(string path)
+    {
+        var length = new FileInfo(path).Length;
+        if (length is 0 or > int.MaxValue)
+        {
+            throw new OnnxException(OnnxErrorCode.InvalidProtobuf, $"A file of {length:N0} bytes is not an ONNX model; one is at most 2 GB, with larger tensors as external data.");
+        }
+
+        using var file = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        using var view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
+        byte* bytes = null;
+        view.SafeMemoryMappedViewHandle.AcquirePointer(ref bytes);
+        try
+        {
+            return Read(new ReadOnlySpan<byte>(bytes, (int)length));
+        }
+        finally
+        {
+            view.SafeMemoryMappedViewHandle.ReleasePointer();
+        }
+    }
+
     private static void ReadGraph(ReadOnlySpan<byte> graph, Findings found, int depth, bool isMain)
     {
         if (depth > DepthMax)
@@ -126,28 +160,52 @@ public static class OnnxModelReader
 
     private static void ReadTensor(ReadOnlySpan<byte> tensor, Findings found, bool isMainInitializer)
     {
-        var name = "";
-        var isExternal = false;
-        for (var reader = new ProtobufReader(tensor); reader.Next();)
-        {
-            switch (reader.Field)
-            {
-                case 8: name = reader.Text; break;
-                case 13: isExternal = true; break; // A location, which may also be an address ("*/_ORT_MEM_ADDR_/*").
-                case 14: isExternal |= reader.Number != 0; break;
-            }
-        }
-
+        var (name, external) = ReadExternal(tensor);
         if (isMainInitializer)
         {
             found.Initializers.Add(name);
         }
 
-        if (isExternal)
+        if (external is not null)
         {
-            found.ExternalData.Add(name);
+            found.ExternalData.Add(external);
         }
     }
+
+    /// <summary>A tensor's name, and where its values are; null when they are in the tensor itself.</summary>
+    internal static (string Name, OnnxExternalTensor? External) ReadExternal(ReadOnlySpan<byte> tensor)
+    {
+        string name = "", location = "";
+        var isExternal = false;
+        long offset = 0;
+        long? length = null;
+        for (var reader = new ProtobufReader(tensor); reader.Next();)
+        {
+            switch (reader.Field)
+            {
+                case 8: name = reader.Text; break;
+                case 13:
+                    isExternal = true; // A location, which may also be an address ("*/_ORT_MEM_ADDR_/*").
+                    var (key, value) = ReadPair(reader.Bytes);
+                    switch (key)
+                    {
+                        case "location": location = value; break;
+                        case "offset": offset = Count(value); break;
+                        case "length": length = Count(value); break;
+                    }
+
+                    break;
+                case 14: isExternal |= reader.Number != 0; break;
+            }
+        }
+
+        return (name, isExternal ? new OnnxExternalTensor(name, location, offset, length) : null);
+    }
+
+    private static long Count(string text) =>
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count)
+            ? count
+            : throw new OnnxException(OnnxErrorCode.InvalidProtobuf, $"The model gives '{text}' as offset or length of external data, which must be a count of bytes.");
 
     private static void ReadSparse(ReadOnlySpan<byte> sparse, Findings found)
     {
@@ -277,6 +335,6 @@ public static class OnnxModelReader
 
         public HashSet<string> Initializers { get; } = [];
 
-        public List<string> ExternalData { get; } = [];
+        public List<OnnxExternalTensor> ExternalData { get; } = [];
     }
 }

@@ -50,7 +50,7 @@ public sealed unsafe class OnnxSession : IDisposable
             // Such a model makes the runtime read any file, or any address of this process, that it names.
             throw new OnnxException(
                 OnnxErrorCode.InvalidArgument,
-                $"The model keeps the tensor '{info.ExternalData[0]}' outside its own file; save it as one file without external data.");
+                $"The model keeps the tensor '{info.ExternalData[0].Name}' outside its own file; save it as one file without external data.");
         }
 
         options ??= new OnnxSessionOptions();

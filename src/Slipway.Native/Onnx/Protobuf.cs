@@ -30,6 +30,9 @@ internal sealed class ProtobufWriter
         bytes.CopyTo(Grow(bytes.Length));
     }
 
+    /// <summary>A field copied as it is.</summary>
+    internal void Raw(ReadOnlySpan<byte> field) => field.CopyTo(Grow(field.Length));
+
     internal void Text(int field, string text) => Bytes(field, Encoding.UTF8.GetBytes(text));
 
     internal void Message(int field, ProtobufWriter message) => Bytes(field, message.Written);

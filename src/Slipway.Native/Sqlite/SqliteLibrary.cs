@@ -10,6 +10,10 @@ namespace Slipway.Native.Sqlite;
 /// </remarks>
 public static class SqliteLibrary
 {
+    // https://www.sqlite.org/c3ref/c_config_covering_index_scan.html
+    private const int ConfigMultithread = 2;
+    private const int ConfigMemoryStatus = 9;
+
     private static readonly Lazy<string> Chosen = new(Choose);
 
     /// <summary>Call before the first connection opens; further calls do nothing.</summary>
@@ -35,6 +39,9 @@ public static class SqliteLibrary
 
         NativeLibrary.SetDllImportResolver(provider, (name, _, _) => name == "e_sqlite3" ? library : 0);
         raw.SetProvider(new SQLite3Provider_e_sqlite3());
+        // Every connection of ours is used by one thread at a time, and nobody asks how much memory SQLite takes: it need not lock for either.
+        _ = raw.sqlite3_config(ConfigMultithread);
+        _ = raw.sqlite3_config(ConfigMemoryStatus, 0);
         return $"SQLite {raw.sqlite3_libversion().utf8_to_string()} ({(useSystem ? "system" : "bundled")})";
     }
 

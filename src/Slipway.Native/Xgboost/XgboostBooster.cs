@@ -16,13 +16,27 @@ public sealed unsafe class XgboostBooster(byte[] json, int rounds)
     /// <summary>Predicts with XGBoost itself: probabilities for binary:logistic.</summary>
     /// <param name="features">Row-major, rows × features; NaN is a missing value.</param>
     /// <param name="rows">At least 1.</param>
-    public float[] Predict(ReadOnlySpan<float> features, int rows)
+    public float[] Predict(ReadOnlySpan<float> features, int rows) => Predict(features, rows, outputs: 1);
+
+    /// <summary>As the other overload, for a model that answers with several values per row.</summary>
+    /// <param name="features">Row-major, rows × features; NaN is a missing value.</param>
+    /// <param name="rows">At least 1.</param>
+    /// <param name="outputs">Values per row.</param>
+    public float[] Predict(ReadOnlySpan<float> features, int rows, int outputs)
     {
         using var booster = Load();
         using var matrix = XgboostTrainer.CreateMatrix(features, rows, rows < 1 ? 0 : features.Length / rows, threads: 1);
         const string Config = """{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}""";
-        XgboostApi.Check(XgboostApi.XGBoosterPredictFromDMatrix(booster, matrix, Config, out _, out _, out var result));
-        return new ReadOnlySpan<float>(result, rows).ToArray();
+        XgboostApi.Check(XgboostApi.XGBoosterPredictFromDMatrix(booster, matrix, Config, out var shape, out var rank, out var result));
+        ulong values = 1;
+        for (ulong i = 0; i < rank; i++)
+        {
+            values *= shape[i];
+        }
+
+        return values == (ulong)rows * (ulong)outputs
+            ? new ReadOnlySpan<float>(result, checked((int)values)).ToArray()
+            : throw new XgboostException($"XGBoost answers {rows} rows with {values} values, not with {outputs} each.");
     }
 
     /// <summary>Mean gain of the splits on each feature; features never split on are left out.</summary>
@@ -40,9 +54,16 @@ public sealed unsafe class XgboostBooster(byte[] json, int rounds)
         return gains;
     }
 
-    internal static byte[] Save(XgboostBoosterHandle booster)
+    /// <summary>The model in XGBoost's binary form, UBJ.</summary>
+    public byte[] ToUbj()
     {
-        XgboostApi.Check(XgboostApi.XGBoosterSaveModelToBuffer(booster, """{"format":"json"}""", out var length, out var bytes));
+        using var booster = Load();
+        return Save(booster, """{"format":"ubj"}""");
+    }
+
+    internal static byte[] Save(XgboostBoosterHandle booster, string config = """{"format":"json"}""")
+    {
+        XgboostApi.Check(XgboostApi.XGBoosterSaveModelToBuffer(booster, config, out var length, out var bytes));
         return new ReadOnlySpan<byte>(bytes, checked((int)length)).ToArray();
     }
 

@@ -1,4 +1,5 @@
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Pipelines;
 using Slipway.Pipelines.Stages;
 using Slipway.Storage;
@@ -18,6 +19,8 @@ internal sealed class PipelineKind(Database database, DefinitionStore definition
     public int Order => 40;
 
     public void Validate(DefinitionYaml yaml) => Check(yaml.Source);
+
+    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(Check(yaml.Source).Model)];
 
     /// <summary>Checks a file without storing it.</summary>
     public PipelineDefinition Check(string yaml, IReadOnlyDictionary<string, string>? parameters = null) => PipelineDefinition.Parse(yaml, _stageKinds, parameters);

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
 using Slipway.Contracts.Pipelines;
 using Slipway.Pipelines.Definitions;
+using Slipway.Pipelines.Reproductions;
 using Slipway.Pipelines.Stages;
 using Slipway.Storage;
 using Slipway.Storage.Blobs;
@@ -15,7 +16,7 @@ namespace Slipway.Pipelines.Runs;
 /// its finished stages come from the cache. A second stop fails it, so that a stage that kills the server is not tried for ever.
 /// </summary>
 internal sealed class PipelineRunner(
-    PipelineStore store, StageCache cache, PipelineKind kind, RunProgress progress, Leases leases, BlobStore blobs, StorageOptions storage,
+    PipelineStore store, StageCache cache, PipelineKind kind, RunProgress progress, ReproductionComparer reproductions, Leases leases, BlobStore blobs, StorageOptions storage,
     TimeProvider clock, ILogger<PipelineRunner> logger) : BackgroundService
 {
     private const int AttemptsMax = 3;
@@ -67,11 +68,12 @@ internal sealed class PipelineRunner(
 
             await store.BeginAsync(run, resumed, lease, lost.Token);
             var (status, error) = await RunStagesAsync(run, by, lease, lost.Token);
-            await store.EndAsync(run.Id, status, error, by, lease, lost.Token);
+            var reproduction = run.ReproducesVersion is null ? null : await reproductions.CompareAsync(run, error, lost.Token);
+            await store.EndAsync(run.Id, status, error, by, lease, lost.Token, reproduction);
         }
-        catch (SlipwayException e) when (e.Code == ErrorCode.InvalidArgument)
+        catch (SlipwayException e) when (e.Code is ErrorCode.InvalidArgument or ErrorCode.NotFound)
         {
-            // The stored text no longer parses with this build.
+            // The stored text no longer parses with this build, or the version to be built again was deleted meanwhile.
             await store.EndAsync(run.Id, PipelineRunStatus.Failed, e.Message, by, lease, stoppingToken);
         }
         finally
@@ -104,7 +106,9 @@ internal sealed class PipelineRunner(
 
     private async Task<(PipelineRunStatus Status, string? Error)> RunStagesAsync(WaitingRun run, Caller by, Lease lease, CancellationToken cancellationToken)
     {
-        var pipeline = kind.Check(run.DefinitionYaml);
+        // The stored text has its parameters filled in, but lists their defaults; and a version's model may have been renamed since.
+        var pipeline = kind.Check(run.DefinitionYaml) with { Parameters = store.Find(run.Id)!.Parameters, Model = run.Model };
+        var pins = reproductions.PinsOf(run);
         var wanted = run.OnlyStage is { } only ? Ancestors(pipeline, only) : [.. pipeline.Stages];
         var available = new Dictionary<string, PipelineArtifact>(StringComparer.Ordinal);
         var rejected = false;
@@ -116,6 +120,12 @@ internal sealed class PipelineRunner(
                 continue;
             }
 
+            if (pins is not null && stage.Kind.Registers)
+            {
+                await store.StageEndedAsync(run.Id, position, PipelineStageStatus.Skipped, $"nothing is registered: the run builds {run.Model} {pins.Version} again", lease, cancellationToken);
+                continue;
+            }
+
             if (rejected)
             {
                 await store.StageEndedAsync(run.Id, position, PipelineStageStatus.Skipped, "the model did not meet the go/no-go threshold", lease, cancellationToken);
@@ -123,7 +133,7 @@ internal sealed class PipelineRunner(
             }
 
             Report(run.Id, pipeline, position, 0, "starts");
-            var (outcome, error) = await RunStageAsync(run, pipeline, stage, position, available, by, lease, cancellationToken);
+            var (outcome, error) = await RunStageAsync(run, pipeline, pins, stage, position, available, by, lease, cancellationToken);
             if (error is not null)
             {
                 foreach (var (later, skipped) in pipeline.Stages.Index().Skip(position + 1))
@@ -134,18 +144,20 @@ internal sealed class PipelineRunner(
                 return (PipelineRunStatus.Failed, error);
             }
 
-            rejected |= outcome!.Verdict == "no_go";
+            // A model that was registered once is compared, whatever is in production now.
+            rejected |= pins is null && outcome!.Verdict == "no_go";
         }
 
         return (rejected ? PipelineRunStatus.Rejected : PipelineRunStatus.Succeeded, null);
     }
 
     private async Task<(StageOutcome? Outcome, string? Error)> RunStageAsync(
-        WaitingRun run, PipelineDefinition pipeline, StageDefinition stage, int position, Dictionary<string, PipelineArtifact> available,
+        WaitingRun run, PipelineDefinition pipeline, Pins? pins, StageDefinition stage, int position, Dictionary<string, PipelineArtifact> available,
         Caller by, Lease lease, CancellationToken cancellationToken)
     {
         var parts = StageCache.PartsOf(pipeline, stage, available);
         var answer = !stage.Kind.Cacheable ? new CacheAnswer(null, "not cached: this kind of stage always runs")
+            : pins is not null ? new CacheAnswer(null, "not looked for: the version is built again from its record")
             : run.OnlyStage == stage.Name ? new CacheAnswer(null, "not looked for: this stage was asked for by name")
             : cache.Find(pipeline.Name, stage, parts);
         var inputs = stage.Inputs.Select(name => available[name]).ToList();
@@ -153,7 +165,7 @@ internal sealed class PipelineRunner(
         if (answer.Hit is { } hit)
         {
             Adopt(available, hit.Outputs);
-            await store.StageFinishedAsync(run.Id, position, null, hit.RunId, hit.Outputs, hit.Outcome, 0, 0, by, lease, cancellationToken);
+            await store.StageFinishedAsync(run.Id, position, null, hit, hit.Outputs, hit.Outcome, [], 0, 0, by, lease, cancellationToken);
             return (hit.Outcome, null);
         }
 
@@ -165,7 +177,7 @@ internal sealed class PipelineRunner(
             try
             {
                 var context = new StageContext(
-                    run.Id, pipeline, stage, by, blobs, temporary.FullName, available, store.Find(run.Id)!.Stages,
+                    run.Id, pipeline, stage, by, blobs, temporary.FullName, available, store.Find(run.Id)!.Stages, pins,
                     (share, message) => Report(run.Id, pipeline, position, share, message));
                 await stage.Kind.RunAsync(context, cancellationToken);
                 if (stage.Outputs.FirstOrDefault(name => context.Outputs.All(output => output.Name != name)) is { } missing)
@@ -173,7 +185,7 @@ internal sealed class PipelineRunner(
                     throw new SlipwayException(ErrorCode.FailedPrecondition, $"Stage '{stage.Name}' declares the output '{missing}' but did not write it.");
                 }
 
-                await store.StageFinishedAsync(run.Id, position, stage.Kind.Cacheable ? parts.Key : null, null, context.Outputs, context.Outcome,
+                await store.StageFinishedAsync(run.Id, position, stage.Kind.Cacheable && pins is null ? parts.Key : null, null, context.Outputs, context.Outcome, context.Edges,
                     clock.GetElapsedTime(wall).TotalSeconds, (ProcessorTime() - cpu).TotalSeconds, by, lease, cancellationToken);
                 Adopt(available, context.Outputs);
                 return (context.Outcome, null);

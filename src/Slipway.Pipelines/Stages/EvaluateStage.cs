@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using Slipway.Contracts;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Pipelines;
@@ -9,6 +11,7 @@ using Slipway.Pipelines.Runs;
 using Slipway.Pipelines.Training;
 using Slipway.Registry;
 using Slipway.Statistics.Evaluation;
+using Slipway.Storage;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 using Slipway.Tracking;
@@ -21,6 +24,9 @@ namespace Slipway.Pipelines.Stages;
 /// </summary>
 internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelRegistry registry, BlobStore blobs, PipelineStore store, TimeProvider clock) : StageKind
 {
+    /// <summary>How often the test split was looked at; beside the model's metrics, but not of the model.</summary>
+    internal const string LooksMetric = "test_evaluations";
+
     private const int LooksBeforeWarning = 5;
 
     /// <param name="Threshold">At or above it the decision is positive.</param>
@@ -45,7 +51,7 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
     }
 
     public override string? Surroundings(PipelineDefinition pipeline) =>
-        $"{pipeline.GoNoGo}; {(registry.FindInStage(pipeline.Model, Stage.Production) is { } production ? $"{production.Version} {production.OnnxSha256}" : "nothing")} in production";
+        $"{pipeline.GoNoGo}; {(registry.FindInStage(pipeline.Model, Stage.Production) is { } production ? $"{production.Version} {production.ServedSha256}" : "nothing")} in production";
 
     public override async Task RunAsync(StageContext context, CancellationToken cancellationToken)
     {
@@ -66,7 +72,7 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
         metrics["auc_lower"] = interval.Lower;
         metrics["auc_upper"] = interval.Upper;
         metrics["positive_rate"] = test.PositiveRate;
-        metrics["test_evaluations"] = looks;
+        metrics[LooksMetric] = looks;
 
         context.Progress(0.3, "scores the baselines");
         var rivals = Rivals(settings, test, context.Pipeline.Seed).ToList();
@@ -80,6 +86,7 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
 
         context.Progress(0.8, "measures single requests");
         var latency = Scorer.MeasureLatency(onnx, test, clock);
+        var kept = await blobs.PutAsync(WriteScores(test.Labels, scores), cancellationToken);
         var report = new EvaluationReport
         {
             Model = context.Pipeline.Model,
@@ -94,9 +101,13 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
             GoNoGo = verdict,
             ComparedWithProduction = production,
             Cost = new InferenceCost(latency[latency.Length / 2], latency[(int)(0.95 * (latency.Length - 1))], onnx.Length),
+            PredictionsSha256 = kept.Sha256,
             CreatedAt = clock.GetUtcNow(),
         };
         var written = await context.WriteAsync("report", report, cancellationToken);
+        var reportNode = new NodeRef(NodeKinds.EvaluationReport, written.Sha256);
+        context.Made(reportNode);
+        context.Link(new NodeRef(NodeKinds.TrainingSet, testSha256), "measured_on", reportNode);
         await context.WriteAsync("baseline", Baseline(reference, test, scores, metrics), cancellationToken);
         await LogAsync(context, candidate.RunId!, splits, test, metrics, baselines, written, cancellationToken);
 
@@ -104,6 +115,18 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
         context.Outcome = new StageOutcome(
             $"{candidate.Name} on {test.Rows:N0} test rows: auc {metrics[EvaluationMetrics.Auc]:0.0000}; {productionNote}{warning}",
             verdict is null ? null : verdict.Passed ? "go" : "no_go", verdict?.Reason);
+    }
+
+    // Beside the report, so that a later candidate can be compared with this one row by row.
+    private static byte[] WriteScores(ReadOnlySpan<bool> labels, ReadOnlySpan<double> scores)
+    {
+        var csv = new StringBuilder("label,score\n", labels.Length * 22);
+        for (var i = 0; i < labels.Length; i++)
+        {
+            csv.Append(labels[i] ? '1' : '0').Append(',').Append(CultureInfo.InvariantCulture, $"{scores[i]:R}").Append('\n');
+        }
+
+        return Encoding.UTF8.GetBytes(csv.ToString());
     }
 
     private sealed record Rival(string Name, double[] Scores, bool IsProbability);
@@ -148,7 +171,12 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
             return (null, $"not compared with {production.Version} in production, whose features differ");
         }
 
-        var theirs = Scorer.Score(await blobs.ReadVerifiedAsync(production.OnnxSha256, cancellationToken), test, cancellationToken);
+        if (production.ServedSha256 is not { } served)
+        {
+            return (null, $"not compared with {production.Version} in production, which holds no model file that this server can run");
+        }
+
+        var theirs = Scorer.Score(await blobs.ReadVerifiedAsync(served, cancellationToken), test, cancellationToken);
         var metric = context.Pipeline.GoNoGo?.Metric ?? EvaluationMetrics.Auc;
         var their = ClassifierMetrics.Of(test.Labels, theirs, context.Settings<EvaluateSettings>().Threshold).GetValueOrDefault(metric, double.NaN);
         var ours = metrics.GetValueOrDefault(metric, double.NaN);
@@ -225,7 +253,10 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
             bool[] labels = [.. rows.Select(row => test.Labels[row])];
             if (labels.Contains(true) && labels.Contains(false))
             {
-                slices.Add(new SliceMetrics($"{column}={value}", rows.Length, ClassifierMetrics.Of(labels, [.. rows.Select(row => scores[row])], settings.Threshold)));
+                double[] part = [.. rows.Select(row => scores[row])];
+                var metrics = ClassifierMetrics.Of(labels, part, settings.Threshold);
+                metrics["selection_rate"] = part.Count(score => score >= settings.Threshold) / (double)part.Length;
+                slices.Add(new SliceMetrics($"{column}={value}", rows.Length, metrics));
             }
         }
 

@@ -84,7 +84,7 @@ internal sealed class FeaturesStage(DatasetStore datasets, FeatureRegistry featu
         var settings = context.Settings<FeaturesSettings>();
         var pinned = await context.ReadAsync<DatasetRef>("dataset", cancellationToken);
         var source = datasets.Require(pinned.Name, pinned.Version);
-        var service = features.FindService(settings.Service)
+        var service = features.FindService(settings.Service, context.Pins?.Features is { } pins && pins.Service == settings.Service ? pins.ServiceVersion : null)
             ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no feature service '{settings.Service}'; apply its definition first.");
         string[] kept = [settings.Label, settings.EventTimestamp, .. settings.Keep];
         var parts = new List<Split>();
@@ -104,6 +104,7 @@ internal sealed class FeaturesStage(DatasetStore datasets, FeatureRegistry featu
             }
 
             context.WriteBlob(name, set.Sha256, new FileInfo(set.Path).Length);
+            context.Made(set.Node);
             parts.Add(new Split(name, range.From, range.Until, set.Rows, set.Sha256, sql));
         }
 

@@ -26,6 +26,8 @@ internal sealed class RegisterStage(ModelRegistry registry) : StageKind
     // The point is the effect.
     public override bool Cacheable => false;
 
+    public override bool Registers => true;
+
     public override bool NeedsSettings => false;
 
     public override object ReadSettings(DefinitionYaml with) => new RegisterSettings(
@@ -45,6 +47,7 @@ internal sealed class RegisterStage(ModelRegistry registry) : StageKind
         // The server may have stopped between the registration and the record of this stage.
         var version = registry.ListVersions(context.Pipeline.Model).FirstOrDefault(known => known.PipelineRunId == context.RunId)
             ?? await registry.RegisterAsync(Request(context, settings, splits, candidate), context.By, cancellationToken);
+        context.Made(version.Node);
         await context.WriteAsync("version", new Registered(version.Model, version.Version, version.Number), cancellationToken);
         context.Outcome = new StageOutcome($"registered {version.Model} {version.Version}: {version.BumpReason}", ModelVersion: version.Version);
     }

@@ -2,6 +2,8 @@ using System.Text.Json;
 using Slipway.Contracts;
 using Slipway.Contracts.Pipelines;
 using Slipway.Pipelines.Definitions;
+using Slipway.Pipelines.Reproductions;
+using Slipway.Pipelines.Runs;
 using Slipway.Storage;
 using Slipway.Storage.Blobs;
 
@@ -17,9 +19,10 @@ internal sealed record StageOutcome(string? Message = null, string? Verdict = nu
 /// <summary>A stage's only way to the pipeline: its declared inputs and outputs, its settings, and the progress bar.</summary>
 internal sealed class StageContext(
     string runId, PipelineDefinition pipeline, StageDefinition stage, Caller by, BlobStore blobs, string temporaryDirectory,
-    IReadOnlyDictionary<string, PipelineArtifact> available, IReadOnlyList<PipelineStage> finished, Action<double, string> progress)
+    IReadOnlyDictionary<string, PipelineArtifact> available, IReadOnlyList<PipelineStage> finished, Pins? pins, Action<double, string> progress)
 {
     private readonly Dictionary<string, PipelineArtifact> _outputs = new(StringComparer.Ordinal);
+    private readonly List<LineageEdge> _edges = [];
 
     /// <summary>The pipeline run.</summary>
     public string RunId { get; } = runId;
@@ -39,13 +42,24 @@ internal sealed class StageContext(
     /// <summary>The stages before this one, with their times.</summary>
     public IReadOnlyList<PipelineStage> Finished { get; } = finished;
 
+    /// <summary>What to take instead of the newest; null unless the run builds a version again.</summary>
+    public Pins? Pins { get; } = pins;
+
     /// <summary>What the stage says about the run; set it before returning.</summary>
     public StageOutcome Outcome { get; set; } = new();
 
     internal IReadOnlyList<PipelineArtifact> Outputs => [.. _outputs.Values];
 
+    internal IReadOnlyList<LineageEdge> Edges => _edges;
+
     /// <summary>The stage's settings.</summary>
     public T Settings<T>() => (T)Stage.Settings;
+
+    /// <summary>Records that the stage made a thing that others know by its own name; written with the end of the stage.</summary>
+    public void Made(NodeRef thing) => Link(PipelineStore.StageNode(RunId, Stage.Name), "written_by", thing);
+
+    /// <summary>Records how two things belong together; written with the end of the stage.</summary>
+    public void Link(NodeRef from, string relation, NodeRef to) => _edges.Add(new LineageEdge(from, relation, to));
 
     /// <summary>Moves the progress bar.</summary>
     /// <param name="share">Of this stage, 0 to 1.</param>

@@ -21,6 +21,9 @@ internal abstract class StageKind
     /// <summary>Whether it trains a model: the go/no-go threshold must be stored before it starts.</summary>
     public virtual bool Trains => false;
 
+    /// <summary>Whether it registers what was made; a run that builds a version again leaves such a stage out.</summary>
+    public virtual bool Registers => false;
+
     /// <summary>Whether a pipeline file must give it a <c>with:</c> mapping.</summary>
     public virtual bool NeedsSettings => true;
 

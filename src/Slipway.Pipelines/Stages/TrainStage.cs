@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
+using System.Text.Json;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Tracking;
@@ -7,6 +9,7 @@ using Slipway.Native.DuckDb;
 using Slipway.Native.Onnx;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Training;
+using Slipway.Storage;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 using Slipway.Tracking;
@@ -131,19 +134,23 @@ internal sealed class TrainStage(DuckDbDatabase duckDb, RunStore runs, BlobStore
     {
         var by = context.By;
         var experiment = await runs.GetOrCreateExperimentAsync(context.Pipeline.Model, by, cancellationToken);
-        var run = await runs.CreateRunAsync(
-            experiment, trainer.Name,
-            new Dictionary<string, string>
-            {
-                ["slipway.pipeline"] = context.Pipeline.Name,
-                ["slipway.pipeline_run"] = context.RunId,
-                ["slipway.stage"] = context.Stage.Name,
-                ["slipway.model"] = context.Pipeline.Model,
-            },
-            by, cancellationToken);
+        var tags = new Dictionary<string, string>
+        {
+            ["slipway.pipeline"] = context.Pipeline.Name,
+            ["slipway.pipeline_run"] = context.RunId,
+            ["slipway.stage"] = context.Stage.Name,
+            ["slipway.model"] = context.Pipeline.Model,
+        };
+        if (context.Pins is { } pins)
+        {
+            tags["slipway.reproduces"] = $"{context.Pipeline.Model}@{pins.Version}";
+        }
+
+        var run = await runs.CreateRunAsync(experiment, trainer.Name, tags, by, cancellationToken);
         try
         {
             var environment = RunEnvironment.Capture(Environment.CurrentDirectory, context.Pipeline.Seed);
+            context.Made(new NodeRef(NodeKinds.Run, run.RunId));
             await runs.SetEnvironmentAsync(run.RunId, environment, by, cancellationToken);
             foreach (var (name, rows) in ((string, LabelledMatrix)[])[("train", train), ("validation", validation)])
             {
@@ -201,6 +208,8 @@ internal sealed class TrainStage(DuckDbDatabase duckDb, RunStore runs, BlobStore
         }
 
         await runs.LogBatchAsync(runId, [], [.. parameters], [], context.By, cancellationToken);
+        await runs.LogArtifactAsync(runId, "config/pipeline.yaml", Encoding.UTF8.GetBytes(context.Pipeline.Yaml), context.By, cancellationToken);
+        await runs.LogArtifactAsync(runId, "config/parameters.json", JsonSerializer.SerializeToUtf8Bytes(context.Pipeline.Parameters, JsonDefaults.Options), context.By, cancellationToken);
         await runs.LogArtifactAsync(runId, "model/model.onnx", model.Onnx, context.By, cancellationToken);
         foreach (var (path, content) in model.Extras)
         {

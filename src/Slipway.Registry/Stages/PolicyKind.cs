@@ -1,3 +1,5 @@
+using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Registry.Versions;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -13,6 +15,8 @@ internal sealed class PolicyKind(Database database) : IDefinitionKind
 
     public int Order => 50;
 
+    public Permission Needs => Permission.Operate;
+
     public void Validate(DefinitionYaml yaml)
     {
         yaml.Text("kind");
@@ -27,6 +31,9 @@ internal sealed class PolicyKind(Database database) : IDefinitionKind
 
         yaml.Done();
     }
+
+    // Named after its model, and decides on what comes to production.
+    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(yaml.Text("name"), "production")];
 
     public async Task<AppliedDefinition> ApplyAsync(string yaml, Caller by, CancellationToken cancellationToken)
     {

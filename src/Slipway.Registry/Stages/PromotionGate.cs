@@ -1,58 +1,51 @@
-using System.Globalization;
 using Slipway.Contracts.Registry;
-using Slipway.Storage;
 
 namespace Slipway.Registry.Stages;
 
-/// <summary>What was read from files before the transaction; none of it can change while the transaction runs.</summary>
-/// <param name="Report">The version's evaluation report; null when it has none.</param>
-/// <param name="MissingLineage">Kinds of upstream things that are missing.</param>
-/// <param name="Damage">What is wrong with the version's files; null when all are as registered.</param>
-/// <param name="RollbackTo">The version that would take over; null when none was in production.</param>
-/// <param name="RollbackFault">Why it could not; null when it could.</param>
-internal sealed record GateEvidence(
-    EvaluationReport? Report, IReadOnlyList<string> MissingLineage, string? Damage, string? RollbackTo, string? RollbackFault);
-
-/// <summary>Decides whether a version may enter a stage. Pure: every fact is an argument.</summary>
+/// <summary>Decides whether a version may enter a stage or environment. Pure: every fact is an argument.</summary>
 internal static class PromotionGate
 {
     /// <param name="version">The version as it stands.</param>
-    /// <param name="to">Stage asked for.</param>
+    /// <param name="to">Stage or environment asked for.</param>
     /// <param name="policy">In force.</param>
     /// <param name="promotion">The open request; null when there is none yet.</param>
-    /// <param name="production">The version in production now; null for none.</param>
-    /// <param name="evidence">From files.</param>
+    /// <param name="state">From rows.</param>
+    /// <param name="evidence">From files and other areas.</param>
+    /// <param name="now">For ages and ends of life.</param>
     public static GateReport Evaluate(
-        ModelVersionRecord version, Stage to, PromotionPolicy policy, PromotionRecord? promotion, ModelVersionRecord? production, GateEvidence evidence)
+        ModelVersionRecord version, PromotionTarget to, PromotionPolicy policy, PromotionRecord? promotion, GateState state, GateEvidence evidence, DateTimeOffset now)
     {
         var requirements = policy.For(to);
-        var items = new List<GateItem> { SourceStage(version, to, promotion), Approvals(version, requirements, promotion) };
-        if (to is Stage.Staging or Stage.Production)
+        var items = new List<GateItem> { SourceStage(version, to, promotion) };
+        items.AddRange(ApprovalItems(version, requirements, policy, promotion, state.Risk));
+        var enters = to.Environment is not null || to.Stage is Stage.Staging or Stage.Production;
+        if (enters)
         {
-            items.Add(Integrity(version, evidence));
-            if (requirements.LineageComplete)
+            Provenance(version, requirements, evidence, items);
+            EvaluationGate.Add(version, requirements.WithLimitsOf(evidence.Limits.Requirements), state.Production, evidence, items);
+            Papers(version, requirements, state, evidence, now, items);
+            if (policy.Before(to).ToList() is { Count: > 0 } before)
             {
-                items.Add(LineageComplete(version, evidence));
+                var missing = before.Where(name => !state.WasIn.Contains(name)).ToList();
+                items.Add(new GateItem("environments", missing.Count == 0,
+                    missing.Count == 0 ? $"it was in {string.Join(", ", before)}" : $"it was not yet in {string.Join(", ", missing)}", [version.Node.ToString()]));
             }
 
-            Evaluation(version, requirements, production, evidence, items);
+            if (state.Deprecation is { EndOfLife: { } end } deprecation && end <= now)
+            {
+                items.Add(new GateItem("end_of_life", false, $"its life ended {end.UtcDateTime:yyyy-MM-dd}: {deprecation.Reason}", [version.Node.ToString()]));
+            }
         }
 
-        if (to is Stage.Production)
+        if (to.Stage is Stage.Production)
         {
-            items.Add(RollbackPlan(production, evidence));
+            items.Add(RollbackPlan(state.Production, evidence));
         }
 
-        return new GateReport(version.Model, version.Version, version.Stage, to, policy.Id, items);
+        return new GateReport(version.Model, version.Version, version.Stage, to.Stage ?? version.Stage, policy.Id, items) { Environment = to.Environment };
     }
 
-    /// <summary>Approvals that count: by a role the policy names, and by neither the requester nor the author.</summary>
-    public static IReadOnlyList<PromotionDecision> Valid(PromotionRecord promotion, string author, StageRequirements requirements) =>
-        [.. promotion.Decisions.Where(decision => decision.Approved
-            && decision.By != promotion.RequestedBy && decision.By != author
-            && requirements.Roles.Any(role => string.Equals(role.ToString(), decision.Role, StringComparison.OrdinalIgnoreCase)))];
-
-    private static GateItem SourceStage(ModelVersionRecord version, Stage to, PromotionRecord? promotion)
+    private static GateItem SourceStage(ModelVersionRecord version, PromotionTarget to, PromotionRecord? promotion)
     {
         var from = StageRules.Name(version.Stage);
         var evidence = new[] { version.Node.ToString() };
@@ -61,116 +54,110 @@ internal static class PromotionGate
             return new GateItem("source_stage", false, $"the promotion was asked for from {StageRules.Name(promotion.From)}, but the version is now in {from}; ask again", evidence);
         }
 
-        return StageRules.Allows(version.Stage, to)
-            ? new GateItem("source_stage", true, $"{from} leads to {StageRules.Name(to)}", evidence)
-            : new GateItem("source_stage", false,
-                $"the version is in {from}, from which it may only go to {string.Join(" or ", StageRules.Targets(version.Stage).Select(StageRules.Name))}", evidence);
+        return StageRules.WhyNot(version.Stage, to) is { } fault
+            ? new GateItem("source_stage", false, $"the version is in {from}, {fault}", evidence)
+            : new GateItem("source_stage", true, $"{from} leads to {to.Name}", evidence);
     }
 
-    private static GateItem Approvals(ModelVersionRecord version, StageRequirements requirements, PromotionRecord? promotion)
+    private static IEnumerable<GateItem> ApprovalItems(
+        ModelVersionRecord version, StageRequirements requirements, PromotionPolicy policy, PromotionRecord? promotion, RiskClass risk)
     {
-        var valid = promotion is null ? [] : Valid(promotion, version.CreatedBy, requirements);
-        var roles = string.Join(" or ", requirements.Roles.Select(role => role.ToString().ToLowerInvariant()));
-        var given = valid.Count == 0 ? "none was given" : $"given by {string.Join(", ", valid.Select(decision => decision.By))}";
-        return new GateItem("approvals", valid.Count >= requirements.Approvals,
-            $"{requirements.Approvals} needed from {roles}, by neither the requester nor the author; {given}",
-            promotion is null ? [] : [$"promotion:{promotion.Id}"]);
-    }
-
-    private static GateItem Integrity(ModelVersionRecord version, GateEvidence evidence) =>
-        new("integrity", evidence.Damage is null, evidence.Damage ?? $"all {version.Files.Count} files have their registered SHA-256",
-            [.. version.Files.Select(file => $"blob:{file.Sha256}")]);
-
-    private static GateItem LineageComplete(ModelVersionRecord version, GateEvidence evidence) =>
-        new("lineage", evidence.MissingLineage.Count == 0,
-            evidence.MissingLineage.Count == 0
-                ? "dataset version, commit, feature definitions and evaluation report are linked"
-                : $"no link to {string.Join(", ", evidence.MissingLineage)}",
-            [version.Node.ToString()]);
-
-    private static void Evaluation(
-        ModelVersionRecord version, StageRequirements requirements, ModelVersionRecord? production, GateEvidence evidence, List<GateItem> items)
-    {
-        if (evidence.Report is not { } report)
+        var steps = Approvals.Steps(requirements, risk, policy.RiskTable);
+        string[] evidence = promotion is null ? [] : [$"promotion:{promotion.Id}"];
+        if (steps.Count == 0)
         {
-            if (requirements.NeedsReport)
-            {
-                items.Add(new GateItem("evaluation_report", false, "the policy sets limits on metrics, but the version has no evaluation report", []));
-            }
-
-            return;
+            yield return new GateItem("approvals", true, "the policy asks for none", evidence);
+            yield break;
         }
 
-        string[] proof = [new NodeRef(NodeKinds.EvaluationReport, version.EvaluationReportSha256!).ToString(), $"test_set:{report.TestSetSha256}"];
-        if (report.GoNoGo is { } verdict)
+        foreach (var (step, state) in steps.Zip(Approvals.Count(steps, promotion, version.CreatedBy)))
         {
-            items.Add(new GateItem("go_no_go", verdict.Passed,
-                $"{verdict.Metric} {Number(verdict.Value)} against a minimum of {Number(verdict.Minimum)} set before training", proof));
-        }
-
-        items.AddRange(requirements.Metrics.Select(limit => WithinLimit(limit, report, proof)));
-        if (requirements.MustBeatBaseline is { } metric)
-        {
-            items.Add(BeatsBaselines(metric, report, proof));
-        }
-
-        if (requirements.ImprovementOverProduction is { } improvement)
-        {
-            items.Add(ImprovesOnProduction(improvement, report, production, proof));
+            var given = state.By.Count == 0 ? "none was given" : $"given by {string.Join(", ", state.By)}";
+            var why = step.Why == "the policy" ? "" : $" ({step.Why})";
+            yield return new GateItem(steps.Count == 1 ? "approvals" : $"approvals:{step.Name}", state.Complete,
+                $"{step.Approvals} needed from {Approvals.Who(step)}{why}, by neither the requester nor the author; {given}", evidence);
         }
     }
 
-    private static GateItem WithinLimit(MetricLimit limit, EvaluationReport report, string[] proof)
+    private static void Provenance(ModelVersionRecord version, StageRequirements requirements, GateEvidence evidence, List<GateItem> items)
     {
-        var name = $"metric:{limit.Metric}";
-        var wanted = (limit.Minimum, limit.Maximum) switch
+        items.Add(new GateItem("integrity", evidence.Damage is null, evidence.Damage ?? $"all {version.Files.Count} files have their registered SHA-256",
+            [.. version.Files.Select(file => $"blob:{file.Sha256}")]));
+        string[] node = [version.Node.ToString()];
+        if (requirements.LineageComplete)
         {
-            ({ } minimum, null) => $"at least {Number(minimum)}",
-            (null, { } maximum) => $"at most {Number(maximum)}",
-            var (minimum, maximum) => $"{Number(minimum!.Value)} to {Number(maximum!.Value)}",
-        };
-        if (!report.Metrics.TryGetValue(limit.Metric, out var value))
-        {
-            return new GateItem(name, false, $"{limit.Metric} must be {wanted}, but the evaluation report does not hold it", proof);
+            items.Add(new GateItem("lineage", evidence.MissingLineage.Count == 0,
+                evidence.MissingLineage.Count == 0
+                    ? "dataset version, commit, feature definitions and evaluation report are linked"
+                    : $"no link to {string.Join(", ", evidence.MissingLineage)}",
+                node));
         }
 
-        // Written so that NaN fails.
-        var passed = (limit.Minimum is not { } least || value >= least) && (limit.Maximum is not { } most || value <= most) && !double.IsNaN(value);
-        return new GateItem(name, passed, $"{limit.Metric} {Number(value)}, {wanted} required", proof);
+        if (requirements.DatasetVersion)
+        {
+            var flagged = evidence.Run is { Inputs.Count: 0 };
+            items.Add(new GateItem("dataset_version", version.Datasets.Count > 0 && !flagged,
+                flagged ? $"run {version.RunId} names no dataset"
+                    : version.Datasets.Count == 0 ? "the version names no dataset version; register it with 'datasets'"
+                    : $"trained on {string.Join(", ", version.Datasets.Select(dataset => $"{dataset.Name}@{dataset.Version}"))}",
+                [.. version.Datasets.Select(dataset => $"dataset_version:{dataset.Name}@{dataset.Version}")]));
+        }
+
+        var dependencies = evidence.Dependencies;
+        if (requirements.PinnedDependencies is true || (requirements.PinnedDependencies is null && dependencies.Pinned is false))
+        {
+            items.Add(new GateItem("pinned_dependencies", dependencies.Pinned is true, dependencies.Detail,
+                version.EnvironmentSha256 is { } sha256 ? [$"blob:{sha256}"] : []));
+        }
     }
 
-    private static GateItem BeatsBaselines(string metric, EvaluationReport report, string[] proof)
+    private static void Papers(ModelVersionRecord version, StageRequirements requirements, GateState state, GateEvidence evidence, DateTimeOffset now, List<GateItem> items)
     {
-        var rivals = report.Baselines.Where(baseline => baseline.Metrics.ContainsKey(metric)).Select(baseline => (baseline.Name, Value: baseline.Metrics[metric])).ToList();
-        if (!report.Metrics.TryGetValue(metric, out var value) || rivals.Count == 0)
+        foreach (var wanted in requirements.Documents)
         {
-            return new GateItem("beats_baseline", false, $"the evaluation report holds no {metric} of the candidate and of a baseline on the same test set", proof);
+            items.Add(Document(wanted, evidence.Documents.GetValueOrDefault(wanted.Name), version, now));
         }
 
-        var higher = MetricDirection.HigherIsBetter(metric);
-        var best = higher ? rivals.MaxBy(rival => rival.Value) : rivals.MinBy(rival => rival.Value);
-        return new GateItem("beats_baseline", higher ? value > best.Value : value < best.Value,
-            $"{metric} {Number(value)} against {Number(best.Value)} of the best baseline, {best.Name}, on the same test set", proof);
+        if (requirements.AbTest is { } test)
+        {
+            items.Add(AbTest(test, evidence));
+        }
+
+        if (requirements.Checklist.Count > 0)
+        {
+            var open = requirements.Checklist.Where(item => !state.Ticked.ContainsKey(item.Item)).Select(item => item.Item).ToList();
+            items.Add(new GateItem("checklist", open.Count == 0,
+                open.Count == 0 ? $"all {requirements.Checklist.Count} items are ticked" : $"{open.Count} of {requirements.Checklist.Count} items are open: {string.Join(", ", open)}",
+                [.. requirements.Checklist.Where(item => state.Ticked.ContainsKey(item.Item)).Select(item => $"{item.Item}: {state.Ticked[item.Item].TickedBy}")]));
+        }
     }
 
-    private static GateItem ImprovesOnProduction(ImprovementLimit limit, EvaluationReport report, ModelVersionRecord? production, string[] proof)
+    private static GateItem Document(DocumentRequirement wanted, GateFact? fact, ModelVersionRecord version, DateTimeOffset now)
     {
-        const string name = "improves_on_production";
-        if (production is null)
+        var name = $"document:{wanted.Name}";
+        if (fact is null)
         {
-            return new GateItem(name, true, "no version is in production to compare with", proof);
+            return new GateItem(name, false, $"there is no {wanted.Name} of {version.Version}; write one", []);
         }
 
-        if (report.ComparedWithProduction is not { } comparison || comparison.Version != production.Version || comparison.Metric != limit.Metric)
+        var fresh = wanted.AgeMax is not { } age || now - fact.At <= age;
+        return new GateItem(name, fact.Holds && fresh,
+            fresh ? fact.Detail : $"{fact.Detail}, which is older than {wanted.AgeMax!.Value.TotalDays:0.#} days; write it again", [fact.Evidence]);
+    }
+
+    private static GateItem AbTest(AbTestRequirement wanted, GateEvidence evidence)
+    {
+        const string name = "ab_test";
+        if (evidence.AbTest is not { } test)
         {
-            return new GateItem(name, false,
-                $"the evaluation report does not compare {limit.Metric} with version {production.Version}, which is in production now; evaluate again", proof);
+            return new GateItem(name, false, evidence.KnowsAbTests
+                ? "the policy asks for a won A/B test of this version, and there is none"
+                : "the policy asks for a won A/B test of this version, and this server holds no results of A/B tests", []);
         }
 
-        var gain = MetricDirection.HigherIsBetter(limit.Metric) ? comparison.Difference : -comparison.Difference;
-        return new GateItem(name, gain >= limit.Minimum,
-            $"{limit.Metric} {Number(comparison.Candidate)} against {Number(comparison.Production)} of {production.Version} on the same test set: an improvement of {Number(gain)}, {Number(limit.Minimum)} required",
-            [.. proof, production.Node.ToString()]);
+        var (days, share) = (test.Numbers.GetValueOrDefault("days"), test.Numbers.GetValueOrDefault("share"));
+        return new GateItem(name, test.Holds && days >= wanted.DaysMin && share >= wanted.ShareMin,
+            FormattableString.Invariant($"{test.Detail}; it ran {days:0.#} days on {share:0.##} of the traffic, {wanted.DaysMin:0.#} days on {wanted.ShareMin:0.##} required"), [test.Evidence]);
     }
 
     private static GateItem RollbackPlan(ModelVersionRecord? production, GateEvidence evidence)
@@ -185,6 +172,4 @@ internal static class PromotionGate
             ? new GateItem(name, true, "no version was in production before this one", [])
             : new GateItem(name, false, $"version {production.Version} went into production while this was checked; try again", [production.Node.ToString()]);
     }
-
-    private static string Number(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);
 }

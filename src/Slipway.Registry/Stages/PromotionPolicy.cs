@@ -1,24 +1,60 @@
-using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
 using Slipway.Storage.Definitions;
 
 namespace Slipway.Registry.Stages;
 
-/// <summary>What a model's versions must show before they enter a stage.</summary>
+/// <summary>What a model's versions must show before they enter a stage or an environment.</summary>
 /// <param name="Id"><c>policy/name@version</c>, or <c>built-in</c>.</param>
 /// <param name="Model">The model it governs.</param>
 /// <param name="Stages">By stage; a stage that is not named has <see cref="StageRequirements.None"/>.</param>
 internal sealed record PromotionPolicy(string Id, string Model, IReadOnlyDictionary<Stage, StageRequirements> Stages)
 {
+    private static readonly TimeSpan ExpiryDefault = TimeSpan.FromDays(14);
+
+    /// <summary>In order: the way of a version from staging to production.</summary>
+    public IReadOnlyList<EnvironmentPolicy> Environments { get; init; } = [];
+
+    /// <summary>Members of groups by the group's name, beside what the users' own records say.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>> Groups { get; init; } = new Dictionary<string, IReadOnlyList<string>>();
+
+    /// <summary>The least risk class of the model; null leaves it to the model's own record.</summary>
+    public RiskClass? Risk { get; init; }
+
+    /// <summary>What each risk class adds.</summary>
+    public RiskTable RiskTable { get; init; } = RiskTable.Default;
+
+    /// <summary>How long a request stays open.</summary>
+    public TimeSpan ExpiresAfter { get; init; } = ExpiryDefault;
+
+    /// <summary>Whether requests are carried out by themselves once approved.</summary>
+    public bool AutoExecute { get; init; }
+
+    /// <summary>Steps of a retirement that an approver other than the one who gave the notice must do.</summary>
+    public IReadOnlyList<string> RetirementApprovals { get; init; } = [];
+
     /// <summary>In force until a policy file for the model is applied.</summary>
     public static PromotionPolicy BuiltIn(string model) => new("built-in", model, new Dictionary<Stage, StageRequirements>
     {
         [Stage.Staging] = StageRequirements.Default,
-        [Stage.Production] = StageRequirements.Default,
+        [Stage.Production] = StageRequirements.Default with { RiskRaises = true },
         [Stage.Archived] = StageRequirements.None with { Approvals = 1 },
     });
 
     public StageRequirements For(Stage stage) => Stages.GetValueOrDefault(stage, StageRequirements.None);
+
+    /// <exception cref="Contracts.SlipwayException">NotFound: the policy names no such environment.</exception>
+    public StageRequirements For(PromotionTarget target) => target.Environment is { } name ? Environment(name).Requirements : For(target.Stage!.Value);
+
+    /// <summary>The environment of this name.</summary>
+    /// <exception cref="Contracts.SlipwayException">NotFound.</exception>
+    public EnvironmentPolicy Environment(string name) => Environments.FirstOrDefault(environment => environment.Name == name)
+        ?? throw new Contracts.SlipwayException(Contracts.ErrorCode.NotFound,
+            $"'{name}' is neither a stage (development, staging, production, archived) nor an environment of '{Model}'{(Environments.Count == 0 ? "; its policy names none" : $", which has {string.Join(", ", Environments.Select(known => known.Name))}")}.");
+
+    /// <summary>The environments a version must have been in before it enters the target.</summary>
+    public IEnumerable<string> Before(PromotionTarget target) => target.Environment is null && target.Stage is not Stage.Production
+        ? []
+        : Environments.TakeWhile(environment => environment.Name != target.Environment).Where(environment => !environment.Optional).Select(environment => environment.Name);
 
     /// <summary>Reads a policy file; faults are collected in <paramref name="yaml"/>, whose <c>Done</c> the caller calls.</summary>
     public static PromotionPolicy Read(DefinitionYaml yaml, string id)
@@ -28,75 +64,37 @@ internal sealed record PromotionPolicy(string Id, string Model, IReadOnlyDiction
         {
             if (yaml.OptionalMap(StageRules.Name(stage)) is { } requirements)
             {
-                stages[stage] = ReadStage(requirements);
+                stages[stage] = PolicyReader.Requirements(requirements, riskRaises: stage is Stage.Production);
             }
         }
 
-        if (stages.Count == 0)
+        var environments = yaml.Maps("environments").Select(PolicyReader.Environment).ToList();
+        if (environments.GroupBy(environment => environment.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            yaml.Fault("environments", $"names '{twice.Key}' twice");
+        }
+
+        if (stages.Count == 0 && environments.Count == 0)
         {
             yaml.Fault("model", "has no stage requirements; give 'staging', 'production' or both");
         }
 
-        return new PromotionPolicy(id, yaml.Text("model"), stages);
-    }
-
-    private static StageRequirements ReadStage(DefinitionYaml yaml)
-    {
-        var roles = new List<Role>();
-        foreach (var role in yaml.Texts("roles"))
+        var risk = RiskTable.Read(yaml);
+        return new PromotionPolicy(id, yaml.Text("model"), stages)
         {
-            if (role is "approver" or "admin")
-            {
-                roles.Add(role == "admin" ? Role.Admin : Role.Approver);
-            }
-            else
-            {
-                yaml.Fault("roles", $"may hold approver and admin, who may approve, not '{role}'");
-            }
-        }
-
-        var limits = new List<MetricLimit>();
-        foreach (var limit in yaml.Maps("metrics"))
-        {
-            var read = new MetricLimit(limit.Text("metric"), limit.OptionalNumber("minimum"), limit.OptionalNumber("maximum"));
-            limits.Add(read);
-            if (read.Minimum is null && read.Maximum is null && !limit.Has("minimum") && !limit.Has("maximum"))
-            {
-                limit.Fault("metric", "has no limit; give it a minimum, a maximum or both");
-            }
-        }
-
-        var improvement = yaml.OptionalMap("improvement_over_production");
-        return new StageRequirements(
-            yaml.OptionalInteger("approvals", 0, 20) ?? StageRequirements.Default.Approvals,
-            roles.Count == 0 ? StageRequirements.Default.Roles : roles,
-            yaml.OptionalBool("lineage_complete") ?? true,
-            limits,
-            yaml.OptionalText("must_beat_baseline"),
-            improvement is null ? null : new ImprovementLimit(improvement.Text("metric"), improvement.Number("minimum")));
+            Environments = environments,
+            Groups = PolicyReader.Groups(yaml),
+            Risk = yaml.OptionalChoice<RiskClass>("risk_class"),
+            RiskTable = risk,
+            ExpiresAfter = PolicyReader.Expiry(yaml) ?? ExpiryDefault,
+            AutoExecute = yaml.OptionalBool("auto_execute") ?? false,
+            RetirementApprovals = PolicyReader.RetirementSteps(yaml),
+        };
     }
 }
 
-/// <summary>What one stage asks for.</summary>
-/// <param name="Approvals">Users other than the requester and the author who must agree.</param>
-/// <param name="Roles">Roles whose approval counts.</param>
-/// <param name="LineageComplete">The four links must exist.</param>
-/// <param name="Metrics">Limits on the evaluation report's metrics.</param>
-/// <param name="MustBeatBaseline">The metric in which the candidate must beat every baseline of its report; null for none.</param>
-/// <param name="ImprovementOverProduction">The least improvement over the version in production; null for none.</param>
-internal sealed record StageRequirements(
-    int Approvals, IReadOnlyList<Role> Roles, bool LineageComplete, IReadOnlyList<MetricLimit> Metrics, string? MustBeatBaseline,
-    ImprovementLimit? ImprovementOverProduction)
-{
-    public static StageRequirements Default { get; } = new(1, [Role.Approver, Role.Admin], true, [], null, null);
-
-    public static StageRequirements None { get; } = Default with { Approvals = 0, LineageComplete = false };
-
-    public bool NeedsReport => Metrics.Count > 0 || MustBeatBaseline is not null || ImprovementOverProduction is not null;
-}
-
-/// <summary>A limit on one metric.</summary>
-internal sealed record MetricLimit(string Metric, double? Minimum, double? Maximum);
-
-/// <summary>The least difference from production, in the metric's own unit; negative allows a small loss.</summary>
-internal sealed record ImprovementLimit(string Metric, double Minimum);
+/// <summary>One environment between staging and production.</summary>
+/// <param name="Name">Such as <c>canary-eu</c>.</param>
+/// <param name="Optional">Whether production can be entered without it.</param>
+/// <param name="Requirements">Its gate.</param>
+internal sealed record EnvironmentPolicy(string Name, bool Optional, StageRequirements Requirements);

@@ -16,6 +16,11 @@ internal static class StageRules
 
     public static bool Allows(Stage from, Stage to) => Targets(from).Contains(to);
 
+    /// <summary>Why a version cannot go there from its stage, as the end of a sentence; null when it can.</summary>
+    public static string? WhyNot(Stage from, PromotionTarget to) => to.Stage is { } stage
+        ? Allows(from, stage) ? null : $"from which it may only go to {string.Join(" or ", Targets(from).Select(Name))}, not to {Name(stage)}"
+        : from is Stage.Staging or Stage.Production ? null : $"and only versions in staging or production enter {to.Environment}";
+
     /// <summary>As the tables and the wire write it.</summary>
     public static string Name(Stage stage) => stage switch
     {

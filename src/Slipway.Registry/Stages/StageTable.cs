@@ -1,5 +1,5 @@
+using System.Data.Common;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Storage;
@@ -11,15 +11,23 @@ internal static class StageTable
 {
     public const string Topic = "registry.stage_changed";
 
+    /// <summary>Cause of a change that was made on the external registry, past this server's gates.</summary>
+    public const string ExternalChange = "external_change";
+
     /// <summary>Moves a version, with its history row and event; the caller writes the audit row of the whole act.</summary>
     public static void Move(WriteTransaction transaction, ModelVersionRecord version, Stage to, string cause, string reason, Caller by, string? promotionId = null)
     {
         var moved = transaction.Connection.Execute(
-            "UPDATE model_versions SET stage = @to WHERE model = @Model AND version = @Version AND stage = @from",
-            new { version.Model, version.Version, from = StageRules.Name(version.Stage), to = StageRules.Name(to) });
+            "UPDATE model_versions SET stage = @to, updated_at_ms = @now WHERE model = @Model AND version = @Version AND stage = @from",
+            new { version.Model, version.Version, from = StageRules.Name(version.Stage), to = StageRules.Name(to), now = transaction.NowMs });
         if (moved != 1)
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition, $"{version.Node} is no longer in {StageRules.Name(version.Stage)}; look again and retry.");
+        }
+
+        if (to is Stage.Archived or Stage.Development)
+        {
+            PlaceTable.LeaveEnvironments(transaction, version, $"moved to {StageRules.Name(to)}: {reason}", by, promotionId);
         }
 
         transaction.Connection.Execute("UPDATE models SET updated_at_ms = @now WHERE name = @Model", new { version.Model, now = transaction.NowMs });
@@ -52,7 +60,7 @@ internal static class StageTable
     }
 
     /// <summary>Oldest first.</summary>
-    public static IReadOnlyList<StageChange> History(SqliteConnection connection, string model, string? version) => connection
+    public static IReadOnlyList<StageChange> History(DbConnection connection, string model, string? version) => connection
         .Query<HistoryRow>(
             """
             SELECT model AS Model, version AS Version, from_stage AS FromStage, to_stage AS ToStage, cause AS Cause, reason AS Reason,
@@ -65,7 +73,7 @@ internal static class StageTable
         .ToList();
 
     /// <summary>The version in production at an instant; null when none was.</summary>
-    public static string? InProductionAsOf(SqliteConnection connection, string model, long atMs)
+    public static string? InProductionAsOf(DbConnection connection, string model, long atMs)
     {
         var last = connection.QueryFirstOrDefault<(string Version, string ToStage)>(
             """
@@ -77,14 +85,23 @@ internal static class StageTable
         return last.ToStage == "production" ? last.Version : null;
     }
 
-    public static bool WasInProduction(SqliteConnection connection, string model, string version) => connection.ExecuteScalar<bool>(
+    /// <summary>The last change of each version that stood in the stage at an instant.</summary>
+    public static IReadOnlyList<StageChange> InStageAsOf(DbConnection connection, string model, Stage stage, long atMs) => History(connection, model, null)
+        .Where(change => change.At.ToUnixTimeMilliseconds() <= atMs)
+        .GroupBy(change => change.Version, StringComparer.Ordinal)
+        .Select(changes => changes.Last())
+        .Where(change => change.To == stage)
+        .ToList();
+
+    public static bool WasInProduction(DbConnection connection, string model, string version) => connection.ExecuteScalar<bool>(
         "SELECT EXISTS (SELECT 1 FROM stage_history WHERE model = @model AND version = @version AND to_stage = 'production')", new { model, version });
 
     /// <summary>The version that was in production most recently before <paramref name="current"/> and did not leave it by a rollback.</summary>
-    public static string? LastKnownGood(SqliteConnection connection, string model, string? current) => connection.QueryFirstOrDefault<string>(
+    public static string? LastKnownGood(DbConnection connection, string model, string? current) => connection.QueryFirstOrDefault<string>(
         """
         SELECT version FROM stage_history h
-         WHERE model = @model AND to_stage = 'production' AND version IS NOT @current
+         WHERE model = @model AND to_stage = 'production' AND (@current IS NULL OR version <> @current)
+           AND EXISTS (SELECT 1 FROM model_versions v WHERE v.model = h.model AND v.version = h.version AND v.deleted_at_ms IS NULL)
            AND NOT EXISTS (SELECT 1 FROM stage_history x WHERE x.model = h.model AND x.version = h.version AND x.seq > h.seq AND x.cause = 'rolled_back')
          ORDER BY seq DESC LIMIT 1
         """,

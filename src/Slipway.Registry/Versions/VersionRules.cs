@@ -19,19 +19,55 @@ internal static class VersionRules
     {
         var breaking = new List<string>();
         var additions = new List<string>();
-        CompareFields("input", oldSignature.Inputs, signature.Inputs, breaking, additions);
-        CompareFields("output", oldSignature.Outputs, signature.Outputs, breaking, additions);
+        if (BothDeclared("signature", oldSignature.Inputs.Count, signature.Inputs.Count, breaking, additions))
+        {
+            CompareFields("input", oldSignature.Inputs, signature.Inputs, breaking, additions);
+            CompareFields("output", oldSignature.Outputs, signature.Outputs, breaking, additions);
+        }
 
+        if (BothDeclared("features", oldFeatures.Features.Count, features.Features.Count, breaking, additions))
+        {
+            CompareFeatures(oldFeatures, features, breaking);
+        }
+
+        if (breaking.Count > 0)
+        {
+            return new InterfaceChange(Bump.Major, breaking);
+        }
+
+        var undeclared = signature.Inputs.Count == 0 && features.Features.Count == 0;
+        return additions.Count > 0 ? new InterfaceChange(Bump.Minor, additions)
+            : new InterfaceChange(Bump.Patch, [undeclared ? "neither version declares a signature or features to compare" : "signature and features are unchanged"]);
+    }
+
+    /// <summary>The change together with a significantly better evaluation, which alone is worth a minor version.</summary>
+    public static InterfaceChange WithEvaluation(InterfaceChange change, string? better) => better is null ? change
+        : change.Required == Bump.Patch ? new InterfaceChange(Bump.Minor, [better])
+        : change with { Reasons = [.. change.Reasons, better] };
+
+    // What was never declared cannot be compared; what is declared no more can no longer be relied on.
+    private static bool BothDeclared(string what, int before, int after, List<string> breaking, List<string> additions)
+    {
+        if (before > 0 && after == 0)
+        {
+            breaking.Add($"{what} no longer declared");
+        }
+        else if (before == 0 && after > 0)
+        {
+            additions.Add($"{what} declared for the first time");
+        }
+
+        return before > 0 && after > 0;
+    }
+
+    private static void CompareFeatures(FeatureSchema oldFeatures, FeatureSchema features, List<string> breaking)
+    {
         var before = oldFeatures.Features.ToDictionary(feature => feature.Name, feature => feature.Type, StringComparer.Ordinal);
         var after = features.Features.ToDictionary(feature => feature.Name, feature => feature.Type, StringComparer.Ordinal);
         breaking.AddRange(before.Keys.Except(after.Keys).Select(name => $"feature '{name}' is gone"));
         breaking.AddRange(after.Keys.Except(before.Keys).Select(name => $"feature '{name}' is new"));
         breaking.AddRange(after.Where(feature => before.TryGetValue(feature.Key, out var type) && type != feature.Value)
             .Select(feature => $"feature '{feature.Key}' changed from {before[feature.Key]} to {feature.Value}"));
-
-        return breaking.Count > 0 ? new InterfaceChange(Bump.Major, breaking)
-            : additions.Count > 0 ? new InterfaceChange(Bump.Minor, additions)
-            : new InterfaceChange(Bump.Patch, ["signature and features are unchanged"]);
     }
 
     /// <summary>The version number a registration gets.</summary>

@@ -17,7 +17,7 @@ namespace Slipway.Serving.Deployments;
 internal sealed class Deployer : BackgroundService
 {
     private const string Reader = "serving";
-    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic];
+    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic, ModelRegistry.DeprecationTopic];
 
     private readonly ModelRouter _router;
     private readonly ModelRegistry _registry;
@@ -54,16 +54,11 @@ internal sealed class Deployer : BackgroundService
     {
         await Task.Yield(); // The host goes on starting while models load; /v2/health/ready says when they have.
         var recording = RecordChangesAsync(stoppingToken);
-        foreach (var model in _registry.ListModels())
-        {
-            await RouteAsync(model.Name, "started", "the server started", stoppingToken);
-        }
-
-        _started = true;
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
+                await StartOnceAsync(stoppingToken);
                 await FollowAsync(stoppingToken);
                 await _outbox.WaitAsync(Reader, Topics, TimeSpan.FromSeconds(1), _clock, stoppingToken);
             }
@@ -77,11 +72,35 @@ internal sealed class Deployer : BackgroundService
         await recording;
     }
 
+    private async Task StartOnceAsync(CancellationToken cancellationToken)
+    {
+        if (_started)
+        {
+            return;
+        }
+
+        foreach (var model in _registry.ListModels())
+        {
+            await RouteAsync(model.Name, "started", "the server started", cancellationToken);
+        }
+
+        _started = true;
+    }
+
     private async Task FollowAsync(CancellationToken cancellationToken)
     {
         while (_outbox.Read(Reader, Topics) is { Count: > 0 } events)
         {
-            var changes = events.Select(e => JsonSerializer.Deserialize<StageMove>(e.Payload, JsonDefaults.Options)!).ToList();
+            foreach (var deprecated in events.Where(e => e.Topic == ModelRegistry.DeprecationTopic).Select(e => JsonSerializer.Deserialize<Deprecated>(e.Payload, JsonDefaults.Options)!))
+            {
+                _pinned.Forget(deprecated.Model);
+                if (_router.Loaded(deprecated.Model, deprecated.Version) is { } loaded)
+                {
+                    _loader.Notify(loaded);
+                }
+            }
+
+            var changes = events.Where(e => e.Topic == ModelRegistry.StageChangedTopic).Select(e => JsonSerializer.Deserialize<StageMove>(e.Payload, JsonDefaults.Options)!).ToList();
             foreach (var model in changes.GroupBy(change => change.Model))
             {
                 // The move into production carries the reason; the one out of it is its other half.
@@ -144,6 +163,8 @@ internal sealed class Deployer : BackgroundService
             }
         }
     }
+
+    private sealed record Deprecated(string Model, string Version);
 
     private sealed record StageMove(string Model, Stage To, string? Cause, string? Reason);
 }

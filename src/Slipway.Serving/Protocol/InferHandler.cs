@@ -199,6 +199,7 @@ internal sealed class InferHandler(
             mirror.Mirror(table, arm.Model, request, id, nowMs);
         }
 
+        arm.Model.Notice?.Write(context.Response.Headers);
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = mine.Response.Written.Length;
         context.Response.BodyWriter.Write(mine.Response.Written);

@@ -45,6 +45,7 @@ internal sealed class RolloutController(
                 $"Version {request.Version} of '{request.Model}' is in {stage.ToString().ToLowerInvariant()}; only a version in staging, which has passed that gate, may take live traffic.");
         }
 
+        promotions.DemandAlive(request.Model, request.Version);
         var stable = router.Find(request.Model)?.Stable ?? throw new SlipwayException(ErrorCode.FailedPrecondition,
             $"'{request.Model}' has no loaded production version to go back to; promote its first version directly, and see the server's log if one should be loaded.");
 

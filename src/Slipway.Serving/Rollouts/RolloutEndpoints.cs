@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
 using Slipway.Storage;
 
@@ -15,10 +16,10 @@ internal static class RolloutEndpoints
 
     public static void MapSlipwayRollouts(this IEndpointRouteBuilder app)
     {
-        app.MapPost(Path, Start).WithSummary("Start a rollout of a version").WithMetadata(new RequiredAccess(Permission.Write));
+        app.MapPost(Path, Start).WithSummary("Start a rollout of a version").WithMetadata(new RequiredAccess(Permission.Operate));
         app.MapGet(Path, List).WithSummary("List rollouts, newest first").WithMetadata(new RequiredAccess(Permission.Read));
         app.MapGet(Path + "/{id}", Get).WithSummary("One rollout with its steps, evidence and decisions").WithMetadata(new RequiredAccess(Permission.Read));
-        app.MapPost(Path + "/{id}/abort", Abort).WithSummary("Send all traffic back to the stable version").WithMetadata(new RequiredAccess(Permission.Write));
+        app.MapPost(Path + "/{id}/abort", Abort).WithSummary("Send all traffic back to the stable version").WithMetadata(new RequiredAccess(Permission.Operate));
     }
 
     internal static async Task<Created<RolloutResponse>> Start(StartRolloutRequest request, RolloutController controller, RolloutReports reports, Caller by, CancellationToken ct)
@@ -27,7 +28,8 @@ internal static class RolloutEndpoints
         return TypedResults.Created($"{Path}/{row.Id}", reports.Of(row, decisions: true));
     }
 
-    internal static Ok<RolloutListResponse> List(RolloutReports reports, string? model = null) => TypedResults.Ok(new RolloutListResponse(reports.List(model)));
+    internal static Ok<RolloutListResponse> List(RolloutReports reports, Caller by, string? model = null) =>
+        TypedResults.Ok(new RolloutListResponse(by.Access.Visible(ResourceKind.Model, reports.List(model), rollout => rollout.Model)));
 
     internal static Ok<RolloutResponse> Get(string id, RolloutReports reports) => TypedResults.Ok(reports.Get(id));
 

@@ -1,3 +1,5 @@
+using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -10,7 +12,11 @@ internal sealed class RolloutKind(Database database) : IDefinitionKind
 
     public int Order => 70;
 
+    public Permission Needs => Permission.Operate;
+
     public void Validate(DefinitionYaml yaml) => RolloutSpec.Parse(yaml);
+
+    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(RolloutSpec.Parse(yaml).Model, "production")];
 
     public Task<AppliedDefinition> ApplyAsync(string yaml, Caller by, CancellationToken cancellationToken)
     {

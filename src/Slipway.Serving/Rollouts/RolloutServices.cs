@@ -25,6 +25,13 @@ internal static class RolloutServices
     private static PromotionPath Path(ModelRegistry registry) => new(
         (model, version) => registry.Find(model, version)?.Stage,
         (model, version) => registry.HasApproval(model, version, Stage.Production),
+        (model, version) =>
+        {
+            if (registry.Find(model, version) is not null) // A version that is not there is refused with its own words.
+            {
+                registry.DemandAlive(model, version);
+            }
+        },
         (model, version, by, ct) => registry.FindOpenPromotion(model, version, Stage.Production) is { } open
             ? registry.ExecutePromotionAsync(open.Id, by, ct)
             : throw new Contracts.SlipwayException(Contracts.ErrorCode.FailedPrecondition, $"no open promotion of {model}@{version} to production; request and approve one"),

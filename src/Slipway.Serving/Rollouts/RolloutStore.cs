@@ -1,6 +1,6 @@
+using System.Data.Common;
 using System.Text.Json;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Slipway.Storage;
@@ -179,7 +179,7 @@ internal sealed class RolloutStore(Database database)
                 endedAt = decision.Action == RolloutAction.Hold ? (long?)null : transaction.NowMs,
             });
 
-    private static void RefuseSecond(SqliteConnection connection, string model)
+    private static void RefuseSecond(DbConnection connection, string model)
     {
         var other = connection.ExecuteScalar<string?>("SELECT id FROM rollouts WHERE model = @model AND status = 'running'", new { model });
         if (other is not null)
@@ -188,7 +188,7 @@ internal sealed class RolloutStore(Database database)
         }
     }
 
-    private static void DemandRunning(SqliteConnection connection, RolloutRow row)
+    private static void DemandRunning(DbConnection connection, RolloutRow row)
     {
         var now = Find(connection, row.Id);
         if (now is not { Status: RolloutStatus.Running } || now.Step != row.Step)
@@ -197,7 +197,7 @@ internal sealed class RolloutStore(Database database)
         }
     }
 
-    private static RolloutRow? Find(SqliteConnection connection, string id) =>
+    private static RolloutRow? Find(DbConnection connection, string id) =>
         connection.QueryFirstOrDefault<Stored>($"SELECT {Columns} FROM rollouts WHERE id = @id", new { id })?.ToRow();
 
     private static string Json<T>(T value) => JsonSerializer.Serialize(value, JsonDefaults.Options);

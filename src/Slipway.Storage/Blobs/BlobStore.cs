@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using Slipway.Contracts;
 
@@ -9,19 +10,23 @@ namespace Slipway.Storage.Blobs;
 /// <param name="SizeBytes">Its length.</param>
 public sealed record Blob(string Sha256, long SizeBytes);
 
-/// <summary>Content-addressed files under one root. A blob never changes; putting it again is free.</summary>
-public sealed class BlobStore
+/// <summary>Content named by its SHA-256, in files or in an S3 bucket. A blob never changes; putting it again is free.</summary>
+public abstract class BlobStore
 {
+    private const int VerifiedMax = 100_000;
+
     private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789abcdef");
 
-    private readonly string _root;
     private readonly string _temporary;
 
-    /// <summary>Opens the store and clears what an interrupted write left.</summary>
-    public BlobStore(StorageOptions options)
+    // Digests that this process computed, with the mark of the content they were computed from.
+    private readonly ConcurrentDictionary<string, string> _verified = new(StringComparer.Ordinal);
+
+    /// <summary>Clears what an interrupted write left.</summary>
+    /// <param name="temporary">Folder for content that is still being received.</param>
+    private protected BlobStore(string temporary)
     {
-        _root = options.BlobDirectory;
-        _temporary = Path.Combine(_root, "tmp");
+        _temporary = temporary;
         Directory.CreateDirectory(_temporary);
 
         // Another process may share the folder: what was written to lately is still under way.
@@ -32,6 +37,16 @@ public sealed class BlobStore
         }
     }
 
+    /// <summary>Opens the store that the options name.</summary>
+    public static BlobStore Open(StorageOptions options) => options.BlobLocation is { } place ? new S3BlobStore(options, place) : new FileBlobStore(options);
+
+    /// <summary>Where blobs are kept, for messages.</summary>
+    public abstract string Place { get; }
+
+    /// <summary>Whether the store answers and lets the server in; free for files.</summary>
+    /// <exception cref="SlipwayException">Unavailable, FailedPrecondition: one sentence that names the store and the fix.</exception>
+    public abstract Task CheckAsync(CancellationToken cancellationToken);
+
     /// <summary>Streams the content in; durable when the task completes.</summary>
     /// <param name="content">Read to its end.</param>
     /// <param name="limitBytes">Refuse longer content.</param>
@@ -40,30 +55,10 @@ public sealed class BlobStore
     public async Task<Blob> PutAsync(Stream content, CancellationToken cancellationToken, long limitBytes = long.MaxValue)
     {
         var temporary = Path.Combine(_temporary, Guid.NewGuid().ToString("N"));
-        var buffer = ArrayPool<byte>.Shared.Rent(128 * 1024);
         try
         {
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            long size = 0;
-            await using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0))
-            {
-                int read;
-                while ((read = await content.ReadAsync(buffer, cancellationToken)) > 0)
-                {
-                    size += read;
-                    if (size > limitBytes)
-                    {
-                        throw new SlipwayException(ErrorCode.TooLarge, $"The content is over the limit of {limitBytes:N0} bytes.");
-                    }
-
-                    hash.AppendData(buffer.AsSpan(0, read));
-                    await file.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
-                }
-
-                file.Flush(flushToDisk: true);
-            }
-
-            return Adopt(temporary, Convert.ToHexStringLower(hash.GetHashAndReset()), size);
+            var (digest, size) = await ReceiveAsync(content, temporary, limitBytes, cancellationToken);
+            return await StoreAsync(temporary, new Blob(digest, size), cancellationToken);
         }
         catch (IOException e) when (IsDiskFull(e))
         {
@@ -71,7 +66,6 @@ public sealed class BlobStore
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
             File.Delete(temporary);
         }
     }
@@ -97,7 +91,7 @@ public sealed class BlobStore
                 RandomAccess.FlushToDisk(file.SafeFileHandle);
             }
 
-            return Adopt(temporary, digest, size);
+            return await StoreAsync(temporary, new Blob(digest, size), cancellationToken);
         }
         catch (IOException e) when (IsDiskFull(e))
         {
@@ -109,91 +103,142 @@ public sealed class BlobStore
         }
     }
 
-    /// <summary>The file of a blob, for readers that want a path (DuckDB, ONNX Runtime).</summary>
-    /// <exception cref="SlipwayException">NotFound; InvalidArgument: not a SHA-256.</exception>
-    public string PathOf(string sha256)
-    {
-        var path = Locate(sha256);
-        return File.Exists(path) ? path : throw new SlipwayException(ErrorCode.NotFound, $"There is no blob {sha256}.");
-    }
+    /// <summary>A file with the blob's content, for readers that want a path (DuckDB, ONNX Runtime). From S3 it is a copy, checked against its name when it was fetched.</summary>
+    /// <exception cref="SlipwayException">NotFound; InvalidArgument: not a SHA-256; Unavailable.</exception>
+    public abstract string PathOf(string sha256);
 
     /// <summary>Whether the blob is here.</summary>
-    public bool Exists(string sha256) => File.Exists(Locate(sha256));
+    public abstract bool Exists(string sha256);
 
-    /// <summary>Opens a blob for reading.</summary>
+    /// <summary>Opens a blob for reading on this machine; see <see cref="PathOf"/>.</summary>
     /// <exception cref="SlipwayException">NotFound; InvalidArgument: not a SHA-256.</exception>
     public Stream OpenRead(string sha256) => File.OpenRead(PathOf(sha256));
+
+    /// <summary>Opens a blob to be sent on: seekable, with a length, read only with the asynchronous methods. Nothing is copied to this machine's disk.</summary>
+    /// <exception cref="SlipwayException">NotFound; InvalidArgument: not a SHA-256; Unavailable.</exception>
+    public abstract Task<Stream> OpenReadAsync(string sha256, CancellationToken cancellationToken);
 
     /// <summary>Reads a whole blob and checks it against its name.</summary>
     /// <exception cref="SlipwayException">NotFound; FailedPrecondition: the content was changed.</exception>
     public async Task<byte[]> ReadVerifiedAsync(string sha256, CancellationToken cancellationToken)
     {
-        var bytes = await File.ReadAllBytesAsync(PathOf(sha256), cancellationToken);
-        return Convert.ToHexStringLower(SHA256.HashData(bytes)) == sha256
-            ? bytes
-            : throw new SlipwayException(ErrorCode.FailedPrecondition, $"Blob {sha256} has been changed on disk: its content no longer has this SHA-256.");
+        await using var content = await OpenReadAsync(sha256, cancellationToken);
+        var bytes = new byte[content.Length];
+        await content.ReadExactlyAsync(bytes, cancellationToken);
+        return Convert.ToHexStringLower(SHA256.HashData(bytes)) == sha256 ? bytes : throw Changed(sha256);
     }
 
-    /// <summary>Recomputes the digest of one blob; false when it differs or the file is gone.</summary>
+    /// <summary>Recomputes the digest of one blob; false when it differs or the blob is gone.</summary>
     public async Task<bool> VerifyAsync(string sha256, CancellationToken cancellationToken)
     {
-        var path = Locate(sha256);
-        if (!File.Exists(path))
+        if (!Exists(sha256))
         {
             return false;
         }
 
-        await using var file = File.OpenRead(path);
-        return Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken)) == sha256;
+        await using var content = await OpenReadAsync(sha256, cancellationToken);
+        return Convert.ToHexStringLower(await SHA256.HashDataAsync(content, cancellationToken)) == sha256;
+    }
+
+    /// <summary>
+    /// As <see cref="VerifyAsync"/>, without reading again what this process has hashed since it started and nobody has written to
+    /// since: a model is then read once on its way in. An audit of the disk asks <see cref="VerifyAsync"/>.
+    /// </summary>
+    public async Task<bool> IsIntactAsync(string sha256, CancellationToken cancellationToken)
+    {
+        if (Mark(sha256) is { } mark && _verified.TryGetValue(sha256, out var known) && known == mark)
+        {
+            return true;
+        }
+
+        if (!await VerifyAsync(sha256, cancellationToken))
+        {
+            return false;
+        }
+
+        Remember(sha256);
+        return true;
     }
 
     /// <summary>Every blob's digest, in no order.</summary>
-    public IEnumerable<string> List() =>
-        Directory.EnumerateDirectories(_root).Where(folder => Path.GetFileName(folder).Length == 2)
-            .SelectMany(Directory.EnumerateFiles).Select(file => Path.GetFileName(file)!);
+    public abstract IEnumerable<string> List();
 
-    private Blob Adopt(string temporary, string sha256, long size)
+    /// <summary>What tells the stored content from a later one without reading it, such as length and time of the last write; null when there is no blob.</summary>
+    private protected abstract string? Mark(string sha256);
+
+    /// <summary>Gives received content its name; false when a blob of that name and size was kept in its place. The file may be moved away.</summary>
+    private protected abstract Task<bool> AdoptAsync(string temporary, string sha256, long size, CancellationToken cancellationToken);
+
+    /// <summary>Writes a stream to a file, to the disk's platters, with its digest.</summary>
+    /// <exception cref="SlipwayException">TooLarge.</exception>
+    public static async Task<(string Sha256, long SizeBytes)> ReceiveAsync(Stream content, string path, long limitBytes, CancellationToken cancellationToken)
     {
-        var target = Locate(sha256);
-        var folder = Path.GetDirectoryName(target)!;
-        if (!Directory.Exists(folder))
+        var buffer = ArrayPool<byte>.Shared.Rent(128 * 1024);
+        try
         {
-            Directory.CreateDirectory(folder);
-            FlushDirectory(_root);
-        }
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            long size = 0;
+            await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
+            int read;
+            while ((read = await content.ReadAsync(buffer, cancellationToken)) > 0)
+            {
+                size += read;
+                if (size > limitBytes)
+                {
+                    throw new SlipwayException(ErrorCode.TooLarge, $"The content is over the limit of {limitBytes:N0} bytes.");
+                }
 
-        if (!File.Exists(target))
+                hash.AppendData(buffer.AsSpan(0, read));
+                await file.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+            }
+
+            file.Flush(flushToDisk: true);
+            return (Convert.ToHexStringLower(hash.GetHashAndReset()), size);
+        }
+        finally
         {
-            File.Move(temporary, target, overwrite: true);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
-
-        FlushDirectory(folder); // Also when it was there: the one who put it may not have come this far yet.
-        return new Blob(sha256, size);
     }
 
-    // Without this a power cut can lose the name of a file whose content is safe.
-    private static void FlushDirectory(string path)
-    {
-        if (OperatingSystem.IsWindows())
-        {
-            return;
-        }
+    private protected static SlipwayException Missing(string sha256) => new(ErrorCode.NotFound, $"There is no blob {sha256}.");
 
-        Native.Files.DirectoryFlush.Flush(path);
-    }
+    private protected static SlipwayException Changed(string sha256) =>
+        new(ErrorCode.FailedPrecondition, $"Blob {sha256} has been changed on disk: its content no longer has this SHA-256.");
 
-    private string Locate(string sha256)
+    private protected static void CheckName(string sha256)
     {
         if (sha256.Length != 64 || sha256.AsSpan().ContainsAnyExcept(HexDigits))
         {
             throw new SlipwayException(ErrorCode.InvalidArgument, $"'{sha256}' is not a SHA-256 in lower-case hex.");
         }
+    }
 
-        return Path.Combine(_root, sha256[..2], sha256);
+    internal static bool IsDiskFull(IOException e) => (e.HResult & 0xFFFF) is 28 or 112;
+
+    private async Task<Blob> StoreAsync(string temporary, Blob blob, CancellationToken cancellationToken)
+    {
+        if (await AdoptAsync(temporary, blob.Sha256, blob.SizeBytes, cancellationToken))
+        {
+            Remember(blob.Sha256);
+        }
+
+        return blob;
+    }
+
+    private void Remember(string sha256)
+    {
+        if (Mark(sha256) is { } mark)
+        {
+            if (_verified.Count >= VerifiedMax)
+            {
+                _verified.Clear();
+            }
+
+            _verified[sha256] = mark;
+        }
     }
 
     private SlipwayException DiskFull(IOException e) =>
-        new(ErrorCode.Unavailable, $"The disk that holds '{_root}' is full; free some space and try again. Nothing was stored.", e);
-
-    private static bool IsDiskFull(IOException e) => (e.HResult & 0xFFFF) is 28 or 112;
+        new(ErrorCode.Unavailable, $"The disk that holds '{_temporary}' is full; free some space and try again. Nothing was stored.", e);
 }

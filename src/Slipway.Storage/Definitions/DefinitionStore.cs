@@ -1,7 +1,7 @@
+using System.Data.Common;
 using System.Security.Cryptography;
 using System.Text;
 using Dapper;
-using Microsoft.Data.Sqlite;
 
 namespace Slipway.Storage.Definitions;
 
@@ -56,6 +56,10 @@ public sealed class DefinitionStore(Database database)
          ORDER BY kind, name
         """, new { kind }).AsList());
 
-    private static Definition? Find(SqliteConnection connection, string kind, string name) => connection.QueryFirstOrDefault<Definition>(
+    /// <summary>Every version of every definition of a kind, by name and version.</summary>
+    public IReadOnlyList<Definition> Versions(string kind) => database.Read(connection => connection.Query<Definition>(
+        $"SELECT {Columns} FROM definitions WHERE kind = @kind ORDER BY name, version", new { kind }).AsList());
+
+    private static Definition? Find(DbConnection connection, string kind, string name) => connection.QueryFirstOrDefault<Definition>(
         $"SELECT {Columns} FROM definitions WHERE kind = @kind AND name = @name ORDER BY version DESC LIMIT 1", new { kind, name });
 }

@@ -50,6 +50,11 @@ public sealed class DefinitionYaml
         {
             throw new SlipwayException(ErrorCode.InvalidArgument, $"Line {e.Start.Line}: this is not valid YAML: {e.InnerException?.Message ?? e.Message}", e);
         }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // YamlDotNet hands on what \UFFFFFFFF leads to.
+            throw new SlipwayException(ErrorCode.InvalidArgument, "This is not valid YAML: an escape such as \\UFFFFFFFF is no character of Unicode.", e);
+        }
     }
 
     // Read as events, before a tree is made: as a tree, ten thousand brackets overflow the stack, and an anchor that holds

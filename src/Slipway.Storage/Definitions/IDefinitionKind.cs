@@ -1,4 +1,5 @@
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 
 namespace Slipway.Storage.Definitions;
 
@@ -17,6 +18,12 @@ public interface IDefinitionKind
 
     /// <summary>Kinds are applied in this order, lowest first: a pipeline may name a feature view of the same folder.</summary>
     int Order { get; }
+
+    /// <summary>What whoever applies a file of this kind must be allowed; kinds that change what runs need <see cref="Permission.Operate"/>.</summary>
+    Permission Needs => Permission.Write;
+
+    /// <summary>Which models or experiments a file that is in order is about, so that grants on them count for it; empty for none.</summary>
+    IReadOnlyList<Resource> About(DefinitionYaml yaml) => [];
 
     /// <summary>Checks the file without storing it.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: all faults of the file in one sentence.</exception>

@@ -13,7 +13,7 @@ namespace Slipway.Tracking.Mlflow;
 /// <summary>Files of runs: MLflow's listing, its download, and the proxy through which its clients put and fetch files.</summary>
 internal static class ArtifactEndpoints
 {
-    private const long FileBytesMax = 64L * 1024 * 1024 * 1024;
+    internal const long FileBytesMax = 64L * 1024 * 1024 * 1024;
 
     public static void MapListing(RouteGroupBuilder group) => group.MapGet("/artifacts/list", List).May(Permission.Read);
 
@@ -35,48 +35,55 @@ internal static class ArtifactEndpoints
         return MlflowHttp.Answer(new ListArtifactsResponse(run.ArtifactUri, MlflowHttp.OrNull(Children(run.Artifacts, folder, fullPath: true))));
     }
 
-    private static IResult Download(HttpContext context, RunStore runs, BlobStore blobs) =>
-        Send(context, runs.GetArtifact(RunEndpoints.QueryRunId(context), MlflowHttp.Required(MlflowHttp.Query(context, "path"), "path")), blobs);
+    private static IResult Download(HttpContext context, ArtifactStore artifacts, BlobStore blobs) =>
+        Send(context, artifacts.Get(RunEndpoints.QueryRunId(context), MlflowHttp.Required(MlflowHttp.Query(context, "path"), "path")), blobs);
 
-    private static IResult ProxyList(HttpContext context, RunStore runs)
+    private static IResult ProxyList(HttpContext context, RunStore runs, LoggedModelStore models, ArtifactStore artifacts)
     {
-        var (runId, folder) = ParseProxyPath(context, MlflowHttp.Query(context, "path"), runs);
-        return MlflowHttp.Answer(new ListArtifactsResponse(null, MlflowHttp.OrNull(Children(runs.ListArtifacts(runId), folder, fullPath: false))));
+        var (runId, folder) = ParseProxyPath(context, MlflowHttp.Query(context, "path"), runs, models);
+        return MlflowHttp.Answer(new ListArtifactsResponse(null, MlflowHttp.OrNull(Children(artifacts.List(runId), folder, fullPath: false))));
     }
 
-    private static IResult ProxyGet(HttpContext context, string path, RunStore runs, BlobStore blobs)
+    private static IResult ProxyGet(HttpContext context, string path, RunStore runs, LoggedModelStore models, ArtifactStore artifacts, BlobStore blobs)
     {
-        var (runId, file) = ParseProxyPath(context, path, runs);
-        return Send(context, runs.GetArtifact(runId, MlflowHttp.Required(file, "artifact_path")), blobs);
+        var (runId, file) = ParseProxyPath(context, path, runs, models);
+        return Send(context, artifacts.Get(runId, MlflowHttp.Required(file, "artifact_path")), blobs);
     }
 
-    private static async Task<IResult> ProxyPut(HttpContext context, string path, RunStore runs, Caller by, CancellationToken cancellationToken)
+    private static async Task<IResult> ProxyPut(HttpContext context, string path, RunStore runs, LoggedModelStore models, ArtifactStore artifacts, Caller by, CancellationToken cancellationToken)
     {
-        var (runId, file) = ParseProxyPath(context, path, runs);
+        var (runId, file) = ParseProxyPath(context, path, runs, models);
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
         {
             size.MaxRequestBodySize = FileBytesMax; // Streamed to disk; only the digest passes through memory.
         }
 
-        await runs.LogArtifactAsync(runId, MlflowHttp.Required(file, "artifact_path"), context.Request.Body, by, cancellationToken, FileBytesMax);
+        await artifacts.LogAsync(runId, MlflowHttp.Required(file, "artifact_path"), context.Request.Body, by, cancellationToken, FileBytesMax);
         return MlflowHttp.Nothing();
     }
 
-    private static async Task<IResult> ProxyDelete(HttpContext context, string path, RunStore runs, Caller by, CancellationToken cancellationToken)
+    private static async Task<IResult> ProxyDelete(HttpContext context, string path, RunStore runs, LoggedModelStore models, ArtifactStore artifacts, Caller by, CancellationToken cancellationToken)
     {
-        var (runId, file) = ParseProxyPath(context, path, runs);
-        await runs.DeleteArtifactAsync(runId, MlflowHttp.Required(file, "artifact_path"), by, cancellationToken);
+        var (runId, file) = ParseProxyPath(context, path, runs, models);
+        await artifacts.DeleteAsync(runId, MlflowHttp.Required(file, "artifact_path"), by, cancellationToken);
         return MlflowHttp.Nothing();
     }
 
-    // "<experiment>/<run>/artifacts[/<path>]", as the runs' artifact_uri says.
-    private static (string RunId, string? Path) ParseProxyPath(HttpContext context, string? path, RunStore runs)
+    // "<experiment>/<run>/artifacts[/<path>]" or "<experiment>/models/<model>/artifacts[/<path>]", as the owner's artifact_uri says.
+    internal static (string RunId, string? Path) ParseProxyPath(HttpContext context, string? path, RunStore runs, LoggedModelStore models)
     {
         RefuseDotSegments(context);
         var canonical = ArtifactPath.Parse(path);
+        if (canonical.Split('/', 5) is [var place, "models", var modelId, "artifacts", .. var file])
+        {
+            return models.Get(modelId).ExperimentId == place
+                ? (modelId, file.SingleOrDefault())
+                : throw new SlipwayException(ErrorCode.NotFound, $"Logged model with ID '{modelId}' not found in experiment {place}.");
+        }
+
         if (canonical.Split('/', 4) is not [var experiment, var runId, "artifacts", .. var rest])
         {
-            throw RunLimits.Invalid($"Invalid path '{canonical}': it must be <experiment_id>/<run_id>/artifacts/<file>, as the run's artifact_uri says.");
+            throw RunLimits.Invalid($"Invalid path '{canonical}': it must be <experiment_id>/<run_id>/artifacts/<file>, as the run's artifact_uri says, or <experiment_id>/models/<model_id>/artifacts/<file>.");
         }
 
         return runs.Find(runId) is { } run && run.ExperimentId == experiment
@@ -85,7 +92,7 @@ internal static class ArtifactEndpoints
     }
 
     // The server has already folded ".." away when a route is chosen; whoever sent it meant another file than the one left over.
-    private static void RefuseDotSegments(HttpContext context)
+    internal static void RefuseDotSegments(HttpContext context)
     {
         var target = context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "";
         var path = target.Split('?', 2)[0];
@@ -95,7 +102,7 @@ internal static class ArtifactEndpoints
         }
     }
 
-    private static List<MlflowFile> Children(IReadOnlyList<RunArtifact> artifacts, string? folder, bool fullPath)
+    internal static List<MlflowFile> Children(IReadOnlyList<RunArtifact> artifacts, string? folder, bool fullPath)
     {
         var prefix = string.IsNullOrEmpty(folder) ? "" : ArtifactPath.Parse(folder) + "/";
         var children = new SortedDictionary<string, MlflowFile>(StringComparer.Ordinal);
@@ -111,7 +118,7 @@ internal static class ArtifactEndpoints
     }
 
     // A file of a run may be anything, a page with scripts too: the browser saves it and never runs it in our name.
-    private static IResult Send(HttpContext context, RunArtifact file, BlobStore blobs)
+    internal static IResult Send(HttpContext context, RunArtifact file, BlobStore blobs)
     {
         context.Response.Headers.XContentTypeOptions = "nosniff";
         context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; sandbox";

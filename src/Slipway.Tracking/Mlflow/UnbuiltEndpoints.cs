@@ -11,107 +11,53 @@ internal static class UnbuiltEndpoints
     /// <summary>Method and path below <c>/api</c> and <c>/ajax-api</c>.</summary>
     public static readonly IReadOnlyList<(string Method, string Path)> Paths =
     [
-        // Artifact proxy
-        ("POST", "/2.0/mlflow-artifacts/mpu/abort/{**artifact_path}"),
-        ("POST", "/2.0/mlflow-artifacts/mpu/complete/{**artifact_path}"),
-        ("POST", "/2.0/mlflow-artifacts/mpu/create/{**artifact_path}"),
-        // Eval datasets
-        ("DELETE", "/3.0/mlflow/datasets/{dataset_id}"),
-        ("DELETE", "/3.0/mlflow/datasets/{dataset_id}/tags/{key}"),
-        ("GET", "/3.0/mlflow/datasets/search"),
-        ("GET", "/3.0/mlflow/datasets/{dataset_id}"),
-        ("GET", "/3.0/mlflow/datasets/{dataset_id}/experiment-ids"),
-        ("GET", "/3.0/mlflow/datasets/{dataset_id}/records"),
-        ("PATCH", "/3.0/mlflow/datasets/{dataset_id}/tags"),
-        ("POST", "/3.0/mlflow/datasets/create"),
-        ("POST", "/3.0/mlflow/datasets/search"),
-        ("POST", "/3.0/mlflow/datasets/{dataset_id}/add-experiments"),
-        ("POST", "/3.0/mlflow/datasets/{dataset_id}/records"),
-        ("POST", "/3.0/mlflow/datasets/{dataset_id}/remove-experiments"),
-        // Experiments
-        ("POST", "/2.0/mlflow/experiments/delete-experiment-tag"),
-        ("POST", "/2.0/mlflow/experiments/search-datasets"),
-        // Logged models
-        ("DELETE", "/2.0/mlflow/logged-models/{model_id}"),
-        ("DELETE", "/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}"),
-        ("GET", "/2.0/mlflow/logged-models/{model_id}"),
-        ("GET", "/2.0/mlflow/logged-models/{model_id}/artifacts/directories"),
-        ("PATCH", "/2.0/mlflow/logged-models/{model_id}"),
-        ("PATCH", "/2.0/mlflow/logged-models/{model_id}/tags"),
-        ("POST", "/2.0/mlflow/logged-models"),
-        ("POST", "/2.0/mlflow/logged-models/search"),
-        ("POST", "/2.0/mlflow/logged-models/{model_id}/params"),
-        // Metrics
-        ("GET", "/2.0/mlflow/metrics/get-history-bulk-interval"),
+        // Gateway and jobs
+        ("GET", "/2.0/mlflow/gateway-proxy"),
+        ("POST", "/2.0/mlflow/gateway-proxy"),
+        ("GET", "/3.0/jobs/{job_id}"),
+        ("POST", "/3.0/jobs"),
+        ("POST", "/3.0/jobs/search"),
         // Other
         ("GET", "/2.0/mlflow/get-online-trace-details"),
-        // Registry
-        ("DELETE", "/2.0/mlflow/model-versions/delete"),
-        ("DELETE", "/2.0/mlflow/model-versions/delete-tag"),
-        ("DELETE", "/2.0/mlflow/registered-models/alias"),
-        ("DELETE", "/2.0/mlflow/registered-models/delete"),
-        ("DELETE", "/2.0/mlflow/registered-models/delete-tag"),
-        ("GET", "/2.0/mlflow/model-versions/get"),
-        ("GET", "/2.0/mlflow/model-versions/get-download-uri"),
-        ("GET", "/2.0/mlflow/model-versions/search"),
-        ("GET", "/2.0/mlflow/registered-models/alias"),
-        ("GET", "/2.0/mlflow/registered-models/get"),
-        ("GET", "/2.0/mlflow/registered-models/get-latest-versions"),
-        ("GET", "/2.0/mlflow/registered-models/search"),
-        ("PATCH", "/2.0/mlflow/model-versions/update"),
-        ("PATCH", "/2.0/mlflow/registered-models/update"),
-        ("POST", "/2.0/mlflow/model-versions/create"),
-        ("POST", "/2.0/mlflow/model-versions/set-tag"),
-        ("POST", "/2.0/mlflow/model-versions/transition-stage"),
-        ("POST", "/2.0/mlflow/registered-models/alias"),
-        ("POST", "/2.0/mlflow/registered-models/create"),
-        ("POST", "/2.0/mlflow/registered-models/get-latest-versions"),
-        ("POST", "/2.0/mlflow/registered-models/rename"),
-        ("POST", "/2.0/mlflow/registered-models/set-tag"),
+        // Permissions and users of MLflow's basic-auth app
+        ("DELETE", "/2.0/mlflow/experiments/permissions/delete"),
+        ("GET", "/2.0/mlflow/experiments/permissions/get"),
+        ("PATCH", "/2.0/mlflow/experiments/permissions/update"),
+        ("POST", "/2.0/mlflow/experiments/permissions/create"),
+        ("DELETE", "/2.0/mlflow/registered-models/permissions/delete"),
+        ("GET", "/2.0/mlflow/registered-models/permissions/get"),
+        ("PATCH", "/2.0/mlflow/registered-models/permissions/update"),
+        ("POST", "/2.0/mlflow/registered-models/permissions/create"),
+        ("DELETE", "/3.0/mlflow/scorers/permissions/delete"),
+        ("GET", "/3.0/mlflow/scorers/permissions/get"),
+        ("PATCH", "/3.0/mlflow/scorers/permissions/update"),
+        ("POST", "/3.0/mlflow/scorers/permissions/create"),
+        ("DELETE", "/2.0/mlflow/users/delete"),
+        ("GET", "/2.0/mlflow/users/get"),
+        ("PATCH", "/2.0/mlflow/users/update-admin"),
+        ("PATCH", "/2.0/mlflow/users/update-password"),
+        ("POST", "/2.0/mlflow/users/create"),
+        ("POST", "/2.0/mlflow/users/create-ui"),
         // Runs
-        ("POST", "/2.0/mlflow/runs/log-model"),
-        ("POST", "/2.0/mlflow/runs/outputs"),
-        // Scorers
-        ("DELETE", "/3.0/mlflow/scorers/delete"),
-        ("GET", "/3.0/mlflow/scorers/get"),
-        ("GET", "/3.0/mlflow/scorers/list"),
-        ("GET", "/3.0/mlflow/scorers/versions"),
-        ("POST", "/3.0/mlflow/scorers/register"),
-        // Tracing
-        ("DELETE", "/2.0/mlflow/traces/{request_id}/tags"),
-        ("DELETE", "/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}"),
-        ("DELETE", "/3.0/mlflow/traces/{trace_id}/tags"),
-        ("GET", "/2.0/mlflow/traces"),
-        ("GET", "/2.0/mlflow/traces/{request_id}/info"),
-        ("GET", "/3.0/mlflow/traces/batchGet"),
-        ("GET", "/3.0/mlflow/traces/get"),
-        ("GET", "/3.0/mlflow/traces/{trace_id}"),
-        ("GET", "/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}"),
-        ("PATCH", "/2.0/mlflow/traces/{request_id}"),
-        ("PATCH", "/2.0/mlflow/traces/{request_id}/tags"),
-        ("PATCH", "/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}"),
-        ("PATCH", "/3.0/mlflow/traces/{trace_id}/tags"),
-        ("POST", "/2.0/mlflow/traces"),
-        ("POST", "/2.0/mlflow/traces/delete-traces"),
-        ("POST", "/2.0/mlflow/traces/link-to-run"),
-        ("POST", "/3.0/mlflow/traces"),
-        ("POST", "/3.0/mlflow/traces/calculate-filter-correlation"),
-        ("POST", "/3.0/mlflow/traces/delete-traces"),
-        ("POST", "/3.0/mlflow/traces/search"),
-        ("POST", "/3.0/mlflow/traces/{trace_id}/assessments"),
+        ("POST", "/2.0/mlflow/runs/create-promptlab-run"),
         // Tracing (Databricks only)
         ("GET", "/2.0/mlflow/unified-traces"),
-        // Webhooks
-        ("DELETE", "/2.0/mlflow/webhooks/{webhook_id}"),
-        ("GET", "/2.0/mlflow/webhooks"),
-        ("GET", "/2.0/mlflow/webhooks/{webhook_id}"),
-        ("PATCH", "/2.0/mlflow/webhooks/{webhook_id}"),
-        ("POST", "/2.0/mlflow/webhooks"),
-        ("POST", "/2.0/mlflow/webhooks/{webhook_id}/test"),
+    ];
+
+    /// <summary>Method and path of what MLflow serves beside its API.</summary>
+    public static readonly IReadOnlyList<(string Method, string Path)> RootPaths =
+    [
+        ("GET", "/graphql"),
+        ("POST", "/graphql"),
     ];
 
     public static void MapUnbuilt(IEndpointRouteBuilder app)
     {
+        foreach (var (method, path) in RootPaths)
+        {
+            app.MapMethods(path, [method], Answer).May(Permission.Read).WithMetadata(new ErrorShape(ErrorEnvelope.Mlflow)).WithOrder(1000);
+        }
+
         foreach (var prefix in (string[])["/api", "/ajax-api"])
         {
             foreach (var (method, path) in Paths)

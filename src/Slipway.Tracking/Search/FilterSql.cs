@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Slipway.Tracking.Search;
 
 /// <summary>Turns clauses and order terms into SQL over the tables of runs or experiments.</summary>
@@ -34,17 +32,20 @@ internal static class FilterSql
     }
 
     /// <summary>The order of runs: the caller's terms with nulls last, then newest start, then id.</summary>
-    public static Keyset RunOrder(SqlParts sql, IEnumerable<OrderTerm> terms)
+    /// <param name="sql">Takes the joins.</param>
+    /// <param name="terms">The caller's terms, those that <paramref name="begun"/> has left out.</param>
+    /// <param name="begun">An order to go on with; null for a new one.</param>
+    public static Keyset RunOrder(SqlParts sql, IEnumerable<OrderTerm> terms, Keyset? begun = null)
     {
-        var keyset = new Keyset();
+        var keyset = begun ?? new Keyset();
         foreach (var (index, term) in terms.Index())
         {
-            var alias = $"o{index}";
+            var alias = $"o{index + (begun is null ? 0 : 1)}";
             switch (term.Field.Kind)
             {
                 case FieldKind.Metric:
                     sql.Joins.Add($"LEFT JOIN latest_metrics {alias} ON {alias}.run = r.id AND {alias}.key = {sql.Parameter(term.Field.Name)}");
-                    keyset.Add($"(CASE WHEN {alias}.run IS NULL THEN 2 WHEN {alias}.is_nan THEN 1 ELSE 0 END)", false);
+                    keyset.Add($"(CASE WHEN {alias}.run IS NULL THEN 2 WHEN {alias}.is_nan <> 0 THEN 1 ELSE 0 END)", false);
                     keyset.Add($"{alias}.value", term.Descending);
                     break;
                 case FieldKind.Parameter or FieldKind.Tag:
@@ -54,6 +55,9 @@ internal static class FilterSql
                     break;
                 case FieldKind.Dataset:
                     throw RunLimits.Invalid("Invalid order_by: runs cannot be ordered by datasets; use metrics, params, tags or attributes.");
+                case FieldKind.Attribute when term.Field.Name != "end_time":
+                    keyset.Add(RunAttribute(term.Field.Name), term.Descending); // Never null, so that an index can give the order.
+                    break;
                 default:
                     AddNullsLast(keyset, RunAttribute(term.Field.Name), term.Descending);
                     break;
@@ -88,9 +92,9 @@ internal static class FilterSql
         return keyset;
     }
 
-    private static void AddNullsLast(Keyset keyset, string expression, bool descending)
+    internal static void AddNullsLast(Keyset keyset, string expression, bool descending)
     {
-        keyset.Add($"(({expression}) IS NULL)", false);
+        keyset.Add($"(CASE WHEN {expression} IS NULL THEN 1 ELSE 0 END)", false);
         keyset.Add(expression, descending);
     }
 
@@ -116,32 +120,14 @@ internal static class FilterSql
     };
 
     // NaN is stored beside a zero; it differs from every number and is neither less nor more than any.
-    private static string Metric(SqlParts sql, FilterClause clause) =>
-        clause.Comparator is "!=" ? $"(m.is_nan OR m.value <> {sql.Parameter(clause.Number)})" : $"NOT m.is_nan AND m.value {clause.Comparator} {sql.Parameter(clause.Number)}";
+    internal static string Metric(SqlParts sql, FilterClause clause) =>
+        clause.Comparator is "!=" ? $"(m.is_nan <> 0 OR m.value <> {sql.Parameter(clause.Number)})" : $"m.is_nan = 0 AND m.value {clause.Comparator} {sql.Parameter(clause.Number)}";
 
-    private static string Compare(SqlParts sql, string expression, FilterClause clause) => clause.Comparator switch
+    internal static string Compare(SqlParts sql, string expression, FilterClause clause) => clause.Comparator switch
     {
-        "LIKE" => $"{expression} GLOB {sql.Parameter(Glob(clause.Texts[0]))}",
-        "ILIKE" => $"{expression} LIKE {sql.Parameter(clause.Texts[0])}",
+        "LIKE" => sql.Dialect.Like(expression, sql.Parameter(sql.Dialect.LikePattern(clause.Texts[0]))),
+        "ILIKE" => sql.Dialect.LikeIgnoringCase(expression, sql.Parameter(clause.Texts[0])),
         "IN" or "NOT IN" => $"{expression} {clause.Comparator} ({string.Join(", ", clause.Texts.Select(sql.Parameter))})",
         var comparator => $"{expression} {(comparator is "!=" ? "<>" : comparator)} {sql.Parameter(clause.Texts.Count == 0 ? clause.Number : clause.Texts[0])}",
     };
-
-    // LIKE ignores case in SQLite; GLOB does not, but has other wildcards.
-    private static string Glob(string pattern)
-    {
-        var glob = new StringBuilder(pattern.Length + 8);
-        foreach (var c in pattern)
-        {
-            _ = c switch
-            {
-                '%' => glob.Append('*'),
-                '_' => glob.Append('?'),
-                '*' or '?' or '[' => glob.Append('[').Append(c).Append(']'),
-                _ => glob.Append(c),
-            };
-        }
-
-        return glob.ToString();
-    }
 }

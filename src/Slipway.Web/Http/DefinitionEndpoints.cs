@@ -1,6 +1,8 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Slipway.Contracts;
 using Slipway.Contracts.Host;
+using Slipway.Contracts.Identity;
+using Slipway.Identity;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -78,11 +80,19 @@ internal static class DefinitionEndpoints
             throw new SlipwayException(ErrorCode.InvalidArgument, $"{string.Join("; ", faults.Take(FaultsShownMax))}{more}. Nothing was applied.");
         }
 
-        var results = new List<ApplyResult>();
-        foreach (var (file, owner, name) in plan.OrderBy(item => item.Owner.Order).ThenBy(item => item.Name, StringComparer.Ordinal))
+        var changes = plan.OrderBy(item => item.Owner.Order).ThenBy(item => item.Name, StringComparer.Ordinal).Select(item =>
         {
-            var current = definitions.Find(owner.Kind, name);
-            var change = current is null ? "create" : current.Yaml == file.Yaml ? "unchanged" : "update";
+            var current = definitions.Find(item.Owner.Kind, item.Name);
+            return (item.File, item.Owner, item.Name, Current: current, Change: current is null ? "create" : current.Yaml == item.File.Yaml ? "unchanged" : "update");
+        }).ToList();
+        foreach (var (file, owner, _, current, _) in changes.Where(item => item.Change != "unchanged"))
+        {
+            DemandPermission(by, request.DryRun, file, owner, current);
+        }
+
+        var results = new List<ApplyResult>();
+        foreach (var (file, owner, name, current, change) in changes)
+        {
             var diff = change is "update" ? Diff(current!.Yaml, file.Yaml) : [];
             var version = request.DryRun
                 ? (current?.Version ?? 0) + (change is "unchanged" ? 0 : 1)
@@ -91,6 +101,32 @@ internal static class DefinitionEndpoints
         }
 
         return TypedResults.Ok(new ApplyResponse(results));
+    }
+
+    // Whoever may train a model may not for that reason loosen the policy that its promotion must pass. A file that comes to be about
+    // another model needs the right to both; a dry run shows what is in force, so that the caller must be allowed to see it.
+    private static void DemandPermission(Caller by, bool dryRun, DefinitionFile file, IDefinitionKind owner, Definition? current)
+    {
+        var needed = dryRun ? Permission.Read : owner.Needs;
+        var about = owner.About(DefinitionYaml.Parse(file.Yaml)).Concat(current is null ? [] : AboutBefore(owner, current)).Distinct().ToList();
+        var refused = about.FindIndex(resource => !by.Access.May(needed, resource));
+        if (refused >= 0 || (about.Count == 0 && !by.Access.May(needed)))
+        {
+            throw new SlipwayException(ErrorCode.PermissionDenied,
+                $"{file.Path}: a {owner.Kind} needs the permission '{needed.ToString().ToLowerInvariant()}'{(refused >= 0 ? $" on {about[refused]}" : "")}, which '{by.Name}' ({Roles.Name(by.Access.Role)}) does not have. Nothing was applied.");
+        }
+    }
+
+    private static IReadOnlyList<Resource> AboutBefore(IDefinitionKind owner, Definition current)
+    {
+        try
+        {
+            return owner.About(DefinitionYaml.Parse(current.Yaml));
+        }
+        catch (SlipwayException)
+        {
+            return []; // Written for an older build whose keys are gone.
+        }
     }
 
     // Longest common subsequence over lines; definition files are short.

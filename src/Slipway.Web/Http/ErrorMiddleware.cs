@@ -1,6 +1,8 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
@@ -52,8 +54,18 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
     /// <param name="code">The kind of failure.</param>
     /// <param name="message">One sentence.</param>
     /// <param name="exactStatus">A status that no code stands for, such as 405; else the code decides.</param>
-    internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message, int? exactStatus = null)
+    /// <param name="mlflowName">MLflow's name for it where the code has another; null for the code's.</param>
+    internal static Task WriteAsync(HttpContext context, ErrorCode? code, string message, int? exactStatus = null, string? mlflowName = null)
     {
+        if (code is ErrorCode.Unavailable)
+        {
+            context.Response.OnStarting(() =>
+            {
+                context.Response.Headers.RetryAfter = "1";
+                return Task.CompletedTask;
+            });
+        }
+
         if (PageRoute.IsPage(context))
         {
             context.Response.Clear();
@@ -77,7 +89,7 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
             switch (envelope)
             {
                 case ErrorEnvelope.Mlflow:
-                    json.WriteString("error_code", code is { } known ? MlflowErrorCodes.Of(known).Name : "INTERNAL_ERROR");
+                    json.WriteString("error_code", mlflowName ?? (code is { } known ? MlflowErrorCodes.Of(known).Name : "INTERNAL_ERROR"));
                     json.WriteString("message", message);
                     break;
                 case ErrorEnvelope.OpenInference:
@@ -122,7 +134,8 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         switch (status)
         {
             case StatusCodes.Status404NotFound:
-                return WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {request.Method} {request.Path}.");
+                // By this name MLflow's clients learn that a server is older than they are, and fall back.
+                return WriteAsync(context, ErrorCode.NotFound, $"There is nothing at {request.Method} {request.Path}.", mlflowName: "ENDPOINT_NOT_FOUND");
             case StatusCodes.Status405MethodNotAllowed:
                 var allowed = context.Response.Headers.Allow.ToString();
                 context.Response.OnStarting(() =>
@@ -138,8 +151,48 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
                     ? "The body is missing or does not say what it is; send a JSON object with the header Content-Type: application/json."
                     : $"The Content-Type '{request.ContentType}' is not taken here; send a JSON object with the header Content-Type: application/json.", status);
             default:
-                return WriteAsync(context, ErrorCode.InvalidArgument, "The request cannot be read; see the API reference for what this route takes.");
+                return WriteAsync(context, ErrorCode.InvalidArgument, UnreadableValue(context) ?? "The request cannot be read; see the API reference for what this route takes.");
         }
+    }
+
+    // Handlers written by the compiler refuse a value that does not parse with a bare 400; it is looked for again, to name it.
+    private static string? UnreadableValue(HttpContext context)
+    {
+        foreach (var parameter in context.GetEndpoint()?.Metadata.GetOrderedMetadata<IParameterBindingMetadata>() ?? [])
+        {
+            var type = Nullable.GetUnderlyingType(parameter.ParameterInfo.ParameterType) ?? parameter.ParameterInfo.ParameterType;
+            if (parameter.HasTryParse && (context.GetRouteValue(parameter.Name)?.ToString() ?? (string?)context.Request.Query[parameter.Name]) is { } value && !Parses(type, value))
+            {
+                return MustBe(parameter.Name, type.Name, value);
+            }
+        }
+
+        return null;
+    }
+
+    // As the handlers parse: a type that is not here is one that takes any text.
+    private static bool Parses(Type type, string value) => type switch
+    {
+        _ when type == typeof(int) => int.TryParse(value, NumberStyles.Integer, CultureInfo.InvariantCulture, out _),
+        _ when type == typeof(long) => long.TryParse(value, NumberStyles.Integer, CultureInfo.InvariantCulture, out _),
+        _ when type == typeof(double) => double.TryParse(value, NumberStyles.Float | NumberStyles.AllowThousands, CultureInfo.InvariantCulture, out _),
+        _ when type == typeof(bool) => bool.TryParse(value, out _),
+        _ when type == typeof(DateTimeOffset) => DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out _),
+        { IsEnum: true } => Enum.TryParse(type, value, ignoreCase: true, out _),
+        _ => true,
+    };
+
+    private static string MustBe(string name, string type, string value)
+    {
+        var expected = type switch
+        {
+            "int" or "long" or "Int32" or "Int64" => "a whole number",
+            "double" or "Double" => "a number",
+            "bool" or "Boolean" => "true or false",
+            "DateTimeOffset" => "an instant such as 2001-05-31T06:00:00Z",
+            _ => "of another type",
+        };
+        return $"'{name}' must be {expected}, not '{value}'.";
     }
 
     private const string TooLarge = "The request body is over this server's limit; send less at a time, or raise --max-body.";
@@ -149,15 +202,7 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
     {
         if (UnreadableParameter().Match(bad.Message) is { Success: true } unreadable)
         {
-            var expected = unreadable.Groups["type"].Value switch
-            {
-                "int" or "long" or "Int32" or "Int64" => "a whole number",
-                "double" or "Double" => "a number",
-                "bool" or "Boolean" => "true or false",
-                "DateTimeOffset" => "an instant such as 2001-05-31T06:00:00Z",
-                _ => "of another type",
-            };
-            return $"'{unreadable.Groups["name"].Value}' must be {expected}, not '{unreadable.Groups["value"].Value}'.";
+            return MustBe(unreadable.Groups["name"].Value, unreadable.Groups["type"].Value, unreadable.Groups["value"].Value);
         }
 
         return MissingParameter().Match(bad.Message) is { Success: true } missing

@@ -1,14 +1,16 @@
 using Slipway.Contracts;
+using Slipway.Web.Http.Access;
 
 namespace Slipway.Web.Http;
 
 /// <summary>
-/// Refuses requests that a browser was tricked into sending: a Host header that is not ours (DNS rebinding), or a change asked
-/// for by another site's page (cross-site request forgery).
+/// Refuses requests that a browser was tricked into sending: a Host header that is not ours (DNS rebinding), a change asked for by
+/// another site's page, or one in a content type that any page may send without asking (cross-site request forgery).
 /// </summary>
 internal sealed class HostCheckMiddleware(RequestDelegate next, ServerOptions options)
 {
-    private readonly HashSet<string> _hosts = new(["127.0.0.1", "localhost", "[::1]", options.Host, .. options.AllowedHosts], StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _hosts = new(
+        ["127.0.0.1", "localhost", "[::1]", options.Host, .. options.AllowedHosts, .. options.PublicUrl is { } address ? (string[])[address.Host] : []], StringComparer.OrdinalIgnoreCase);
 
     // The header accepted last. Nearly all requests carry the same one, and taking the port off makes a string each time.
     private string _accepted = "127.0.0.1";
@@ -29,13 +31,14 @@ internal sealed class HostCheckMiddleware(RequestDelegate next, ServerOptions op
             }
         }
 
-        if (request.Headers.Origin.Count > 0 && !HttpMethods.IsGet(request.Method) && !HttpMethods.IsHead(request.Method)
-            && !(Uri.TryCreate(request.Headers.Origin, UriKind.Absolute, out var origin) && _hosts.Contains(origin.HostNameType is UriHostNameType.IPv6 ? $"[{origin.Host.Trim('[', ']')}]" : origin.Host)))
+        if (HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method))
         {
-            return ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied, $"Requests from pages of '{request.Headers.Origin}' are not accepted.");
+            return next(context);
         }
 
-        return next(context);
+        return !RequestOrigin.Matches(request, options)
+            ? ErrorMiddleware.WriteAsync(context, ErrorCode.PermissionDenied, $"Requests from pages of '{request.Headers.Origin}' are not accepted.")
+            : next(context);
     }
 
     // Load balancers probe these by address.

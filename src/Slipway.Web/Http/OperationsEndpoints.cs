@@ -1,6 +1,7 @@
 using System.Reflection;
 using Slipway.Contracts;
 using Slipway.Contracts.Host;
+using Slipway.Governance.Audit;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
 
@@ -11,6 +12,9 @@ internal static class OperationsEndpoints
 {
     public static readonly string Version = typeof(OperationsEndpoints).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
         .InformationalVersion.Split('+')[0];
+
+    // What MLflow's clients compare with their own version. The part after the plus is ours; to them it is a local build of 3.6.0.
+    private static readonly string MlflowVersion = $"3.6.0+slipway.{Version.Replace('-', '.')}";
 
     /// <summary>
     /// Answers <c>/health</c> before everything else: whether the process listens. It needs neither the routes, which are still being
@@ -31,28 +35,18 @@ internal static class OperationsEndpoints
             _ = database.Read(connection => connection.State);
             return Results.Text("OK");
         }).WithMetadata(open).ExcludeFromDescription();
-        app.MapGet("/version", () => Results.Text(Version)).WithMetadata(open).ExcludeFromDescription();
-        app.MapGet("/api/slipway/v1/audit", Audit).WithSummary("List audit events, newest first").WithMetadata(new RequiredAccess(Permission.Read));
+        app.MapGet("/version", () => Results.Text(MlflowVersion)).WithMetadata(open).ExcludeFromDescription();
+        app.MapGet("/api/slipway/v1/audit", Audit).WithSummary("List audit events, newest first").WithMetadata(new RequiredAccess(Permission.Audit));
     }
 
-    internal static Page<AuditEventResponse> Audit(AuditTrail audit, string? subject = null, string? cursor = null, int limit = 100)
+    internal static Page<AuditEventResponse> Audit(
+        AuditTrail audit, string? subject = null, string? actor = null, string? action = null, string? model = null, string? from = null, string? to = null,
+        string? cursor = null, int limit = 100)
     {
-        NodeRef? node = null;
-        if (subject is not null)
-        {
-            var colon = subject.IndexOf(':', StringComparison.Ordinal);
-            node = colon > 0
-                ? new NodeRef(subject[..colon], subject[(colon + 1)..])
-                : throw new SlipwayException(ErrorCode.InvalidArgument, "'subject' must be kind:id, such as model_version:flight-delay@1.0.0.");
-        }
-
-        long? before = cursor is null ? null
-            : long.TryParse(cursor, out var parsed) ? parsed
-            : throw new SlipwayException(ErrorCode.InvalidArgument, "'cursor' must be the next_cursor of the page before.");
-        var events = audit.List(node, before, limit);
+        var filter = AuditQuery.Filter(subject, actor, action, model, from, to, cursor);
+        var events = audit.List(filter, limit);
         return new Page<AuditEventResponse>(
-            [.. events.Select(row => new AuditEventResponse(row.Seq, DateTimeOffset.FromUnixTimeMilliseconds(row.AtMs), row.Actor, row.Action,
-                $"{row.SubjectKind}:{row.SubjectId}", row.Reason, row.BeforeJson, row.AfterJson, row.RequestId, row.Hash))],
+            [.. events.Select(AuditQuery.Response)],
             events.Count == Math.Clamp(limit, 1, 1000) && events[^1].Seq > 1 ? events[^1].Seq.ToString(System.Globalization.CultureInfo.InvariantCulture) : null);
     }
 }

@@ -1,6 +1,6 @@
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Slipway.Web.Http;
+using Slipway.Web.Http.Access;
 
 namespace Slipway.Web.Pages;
 
@@ -36,7 +36,7 @@ internal sealed record PageRoute
         if (status == StatusCodes.Status401Unauthorized)
         {
             // A token that is no longer valid must not stand in the way of the next one.
-            context.Response.Cookies.Delete(AccessMiddleware.SessionCookie);
+            SessionCookie.Clear(context);
             context.Response.Redirect($"/sign-in?back={Uri.EscapeDataString(context.Request.Path + context.Request.QueryString)}");
             return Task.CompletedTask;
         }
@@ -45,6 +45,6 @@ internal sealed record PageRoute
             .ExecuteAsync(context);
     }
 
-    public static RazorComponentResult Of<TPage>(object? parameters = null)
-        where TPage : IComponent => new RazorComponentResult<TPage>(parameters ?? new { });
+    public static RazorComponentResult Of<TPage>(object? parameters = null, int status = StatusCodes.Status200OK)
+        where TPage : IComponent => new RazorComponentResult<TPage>(parameters ?? new { }) { StatusCode = status };
 }

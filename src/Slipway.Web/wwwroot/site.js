@@ -92,7 +92,7 @@ const token = name => getComputedStyle(document.documentElement).getPropertyValu
 function number(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)} M`;
+  if (size >= 999_500) return `${+(value / 1e6).toPrecision(3)} M`;
   if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)} k`;
   return `${+value.toPrecision(4)}`;
 }

@@ -6,7 +6,9 @@ namespace Slipway.Web.Pages.Experiments;
 /// <summary>How a run stands.</summary>
 public static class RunSign
 {
-    public static Sign Of(RunRecord run) => run.Status switch
+    public static Sign Of(RunRecord run) => Of(run.Status);
+
+    public static Sign Of(RunStatus status) => status switch
     {
         RunStatus.Finished => Sign.Ok,
         RunStatus.Failed => Sign.Bad,

@@ -66,7 +66,7 @@ public sealed class Lifecycles(
             promotions.ToLookup(promotion => promotion.Model), deployments.List().ToDictionary(summary => summary.Model),
             held.ListOpen().ToLookup(deployment => deployment.Model), running.ToLookup(rollout => rollout.Model), monitors.List().ToLookup(monitor => monitor.Model));
         // Those in production first; the page Models has them all.
-        var rows = models.OrderBy(model => model.ProductionVersion is null).ThenBy(model => model.Name, StringComparer.Ordinal).Take(RowsMax).Select(model => Row(model, now)).ToList();
+        var rows = models.Where(model => model.Versions > 0).OrderBy(model => model.ProductionVersion is null).ThenBy(model => model.Name, StringComparer.Ordinal).Take(RowsMax).Select(model => Row(model, now)).ToList();
         List<Notice> notices =
         [
             .. promotions.Where(promotion => promotion.Status is PromotionStatus.Pending)
@@ -105,7 +105,7 @@ public sealed class Lifecycles(
 
     private Lifecycle Row(ModelSummary model, Now now)
     {
-        var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion);
+        var version = registry.Get(model.Name, model.ProductionVersion ?? model.NewestVersion!);
         return new Lifecycle(model, version,
             [Data(version), Features(version), Experiment(version), Version(version), Approval(version, now), Deployment(version, now), Monitor(now.Monitors[model.Name].FirstOrDefault())]);
     }
@@ -139,10 +139,10 @@ public sealed class Lifecycles(
             Format.Plural(schema.Features.Count, "feature") + (upTo is { } instant ? $", online up to {instant.UtcDateTime:yyyy-MM-dd}" : ""), "/data#features-title");
     }
 
-    private Station Experiment(ModelVersionRecord version) => runs.Find(version.RunId) is { } run
+    private Station Experiment(ModelVersionRecord version) => version.RunId is { } id && runs.Find(id) is { } run
         ? new Station("experiment", run.Flags.Count > 0 ? Sign.Warn : run.Status is RunStatus.Finished ? Sign.Ok : run.Status is RunStatus.Failed or RunStatus.Killed ? Sign.Bad : Sign.Unknown,
             run.Name, run.Metric("auc") is { } auc ? $"AUC {Format.Number(auc)}" : run.Status.ToString().ToLowerInvariant(), Links.Run(run.RunId), DateTimeOffset.FromUnixTimeMilliseconds(run.EndTimeMs ?? run.StartTimeMs))
-        : new Station("experiment", Sign.Unknown, Format.Short(version.RunId), "The run is not kept here.");
+        : new Station("experiment", Sign.Unknown, version.RunId is { } known ? Format.Short(known) : "", "The run is not kept here.");
 
     private static Station Version(ModelVersionRecord version) => new("version", version.MissingLineage.Count == 0 ? Sign.Ok : Sign.Warn,
         version.Version, version.MissingLineage.Count == 0 ? $"in {version.Stage}" : $"in {version.Stage}; lineage lacks {string.Join(", ", version.MissingLineage)}",

@@ -7,6 +7,8 @@ public static class Links
 
     public static string Version(string model, string version) => $"/models/{Escape(model)}/versions/{Escape(version)}";
 
+    public static string AsOf(string model) => $"/models/{Escape(model)}/as-of";
+
     public static string Run(string runId) => $"/runs/{Escape(runId)}";
 
     public static string Dataset(string name) => $"/data/{Escape(name)}";

@@ -1,0 +1,40 @@
+namespace Slipway.Registry.Formats;
+
+/// <summary>What the child process is asked to do.</summary>
+/// <param name="ModelPath">ONNX file.</param>
+/// <param name="Measure">Whether to measure time and memory.</param>
+/// <param name="Columns">Columns of <paramref name="Rows"/>.</param>
+/// <param name="Rows">Rows to score, row-major; null for none.</param>
+/// <param name="XgboostPath">A model that the XGBoost library shall score the same rows with; null for none.</param>
+/// <param name="Outputs">Values per answer.</param>
+internal sealed record TrialRequest(string ModelPath, bool Measure, int Columns = 0, float[]? Rows = null, string? XgboostPath = null, int Outputs = 1);
+
+/// <summary>What the child process found.</summary>
+internal sealed record TrialResult
+{
+    public double? LoadMs { get; init; }
+
+    public double? LatencyUsP50 { get; init; }
+
+    public double? LatencyUsP95 { get; init; }
+
+    public double? LatencyUsP99 { get; init; }
+
+    public double? RowsPerSecondBatch64 { get; init; }
+
+    public double? CpuUsPerRow { get; init; }
+
+    public long? PeakMemoryBytes { get; init; }
+
+    /// <summary>The ONNX model's answers, row-major.</summary>
+    public float[]? Answers { get; init; }
+
+    /// <summary>The XGBoost library's answers; null where it is not installed or could not read the model.</summary>
+    public float[]? XgboostAnswers { get; init; }
+
+    /// <summary>The library's version; null as <see cref="XgboostAnswers"/> is.</summary>
+    public string? XgboostVersion { get; init; }
+
+    /// <summary>Why the model could not be run; null when it could.</summary>
+    public string? Fault { get; init; }
+}
