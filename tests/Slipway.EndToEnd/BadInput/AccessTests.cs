@@ -85,12 +85,19 @@ public sealed class AccessTests(BadInputFixture server)
     [InlineData(Role.Viewer, "definitions", """{"files":[]}""")]
     [InlineData(Role.Viewer, "promotions", "{}")]
     [InlineData(Role.Viewer, "rollouts", "{}")]
-    [InlineData(Role.Engineer, "promotions/x/approve", "{}")]
-    [InlineData(Role.Engineer, "users", """{"name":"me-too","role":"admin"}""")]
-    [InlineData(Role.Approver, "users", """{"name":"me-too","role":"admin"}""")]
-    [InlineData(null, "users", """{"name":"me-too","role":"admin"}""")]
-    [InlineData(null, "promotions/x/approve", "{}")]
-    [InlineData(null, "promotions/x/reject", "{}")]
+    [InlineData(Role.Service, "promotions", "{}")]
+    [InlineData(Role.DataScientist, "promotions/x/execute", "{}")]
+    [InlineData(Role.DataScientist, "models/flight-delay/rollback", "{}")]
+    [InlineData(Role.DataScientist, "rollouts", "{}")]
+    [InlineData(Role.DataScientist, "rollouts/x/abort", "{}")]
+    [InlineData(Role.DataScientist, "monitors/x/run", "{}")]
+    [InlineData(Role.MlEngineer, "promotions/x/approve", "{}")]
+    [InlineData(Role.MlEngineer, "users", """{"name":"me-too","role":"administrator"}""")]
+    [InlineData(Role.Approver, "users", """{"name":"me-too","role":"administrator"}""")]
+    [InlineData(Role.Approver, "promotions/x/execute", "{}")]
+    [InlineData(Role.Approver, "definitions", """{"files":[]}""")]
+    [InlineData(Role.Auditor, "definitions", """{"files":[]}""")]
+    [InlineData(Role.Auditor, "promotions/x/approve", "{}")]
     public async Task A_role_does_not_reach_past_its_permissions(Role? role, string route, string body)
     {
         var answer = await server.PostAsync($"{Api}/{route}", body, role);
@@ -99,15 +106,92 @@ public sealed class AccessTests(BadInputFixture server)
         await server.AssertRefusedAsync(answer, "permission");
     }
 
-    [Fact, Trait("capability", "REG-05")]
-    public async Task Nobody_approves_what_they_asked_for_themselves()
+    [Fact, Trait("capability", "X-51")]
+    public async Task The_local_administrator_may_ask_for_a_promotion_but_never_decides_on_one()
     {
-        var (status, text) = await server.PostAsync($"{Api}/promotions", """{"model":"flight-delay","version":"1.2.0","to":"archived","reason":"mine"}""", Role.Approver);
+        var (status, text) = await server.PostAsync($"{Api}/promotions", """{"model":"flight-delay","version":"1.1.0","to":"archived","reason":"old"}""", Role.MlEngineer);
         Assert.True(status == HttpStatusCode.Created, text);
         var id = JsonDocument.Parse(text).RootElement.GetProperty("id").GetString();
 
-        await server.AssertRefusedAsync(await server.PostAsync($"{Api}/promotions/{id}/approve", """{"comment":"fine by me"}""", Role.Approver), "a-approver");
+        foreach (var decision in new[] { "approve", "reject" })
+        {
+            var answer = await server.PostAsync($"{Api}/promotions/{id}/{decision}", """{"comment":"it is my machine"}""");
+            Assert.Equal(HttpStatusCode.Forbidden, answer.Status);
+            await server.AssertRefusedAsync(answer, "'local' is not a stored user");
+        }
+
+        Assert.Contains("\"decisions\":[]", (await server.SendAsync(HttpMethod.Get, $"{Api}/promotions/{id}")).Text, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "X-51")]
+    public async Task Who_trains_models_applies_their_definitions_but_not_the_policy_that_guards_their_promotion()
+    {
+        const string experiment = "kind: experiment\nname: by-a-data-scientist\n";
+        const string policy = "kind: policy\nname: flight-delay\nmodel: flight-delay\nproduction:\n  approvals: 0\n";
+        var before = (await server.SendAsync(HttpMethod.Get, $"{Api}/definitions")).Text;
+
+        var answer = await server.PostAsync(
+            $"{Api}/definitions", JsonSerializer.Serialize(new { files = new[] { new { path = "a.yaml", yaml = experiment }, new { path = "b.yaml", yaml = policy } } }), Role.DataScientist);
+
+        Assert.Equal(HttpStatusCode.Forbidden, answer.Status);
+        await server.AssertRefusedAsync(answer, "b.yaml", "'operate'", "data_scientist", "Nothing was applied");
+        Assert.Equal(before, (await server.SendAsync(HttpMethod.Get, $"{Api}/definitions")).Text);
+    }
+
+    [Theory]
+    [InlineData(Role.Viewer, HttpStatusCode.Forbidden)]
+    [InlineData(Role.DataScientist, HttpStatusCode.Forbidden)]
+    [InlineData(Role.Auditor, HttpStatusCode.OK)]
+    [InlineData(Role.Approver, HttpStatusCode.OK)]
+    public async Task The_audit_trail_as_a_whole_is_for_those_who_answer_for_it(Role role, HttpStatusCode expected)
+    {
+        Assert.Equal(expected, (await server.SendAsync(HttpMethod.Get, $"{Api}/audit", role: role)).Status);
+        Assert.Equal(expected, (await server.SendAsync(HttpMethod.Get, "/governance/audit", role: role)).Status);
+    }
+
+    [Fact, Trait("capability", "REG-05")]
+    public async Task Nobody_approves_what_they_asked_for_themselves()
+    {
+        var (status, text) = await server.PostAsync($"{Api}/promotions", """{"model":"flight-delay","version":"1.2.0","to":"archived","reason":"mine"}""", Role.Administrator);
+        Assert.True(status == HttpStatusCode.Created, text);
+        var id = JsonDocument.Parse(text).RootElement.GetProperty("id").GetString();
+
+        await server.AssertRefusedAsync(await server.PostAsync($"{Api}/promotions/{id}/approve", """{"comment":"fine by me"}""", Role.Administrator), "a-administrator");
         Assert.DoesNotContain("\"archived\"", (await server.SendAsync(HttpMethod.Get, $"{Api}/models/flight-delay/versions/1.2.0")).Text, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "CIC-06"), Trait("capability", "X-51")]
+    public async Task From_the_command_line_users_keys_and_grants_are_made_used_and_taken_back()
+    {
+        var added = await RunAsync(0, "user", "add", "robot", "--role", "service", "--group", "ci");
+        Assert.StartsWith("slw_", added.GetProperty("token").GetString(), StringComparison.Ordinal);
+        Assert.Equal("disabled", (await RunAsync(0, "user", "disable", "robot")).GetProperty("state").GetString());
+        await RunAsync(4, "whoami", "--token", added.GetProperty("token").GetString()!);
+        Assert.Equal("active", (await RunAsync(0, "user", "enable", "robot")).GetProperty("state").GetString());
+
+        var key = await RunAsync(0, "key", "create", "promote", "--user", "robot", "--allow", "read", "--allow", "operate", "--model", "flight-delay", "--environment", "staging", "--expires", "1d");
+        var token = key.GetProperty("token").GetString()!;
+        var me = await RunAsync(0, "whoami", "--token", token);
+        Assert.Equal("""["read","operate"]""", me.GetProperty("permissions").GetRawText().Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal));
+        await RunAsync(4, "registry", "rollback", "flight-delay", "--reason", "by robot", "--token", token);
+        await RunAsync(2, "key", "create", "x", "--user", "robot", "--expires", "soon");
+        await RunAsync(0, "key", "revoke", key.GetProperty("id").GetString()!);
+        await RunAsync(4, "whoami", "--token", token);
+
+        var grant = await RunAsync(0, "grant", "add", "MANAGE", "--group", "ci", "--model", "flight-delay", "--environment", "staging");
+        Assert.Single((await RunAsync(0, "grant", "list", "--group", "ci")).GetProperty("grants").EnumerateArray());
+        await RunAsync(2, "grant", "add", "OWNER", "--user", "robot", "--model", "flight-delay");
+        await RunAsync(0, "grant", "remove", grant.GetProperty("id").GetRawText());
+        Assert.Empty((await RunAsync(0, "grant", "list", "--group", "ci")).GetProperty("grants").EnumerateArray());
+        await RunAsync(0, "user", "delete", "robot");
+        await RunAsync(1, "user", "show", "robot");
+    }
+
+    private async Task<JsonElement> RunAsync(int exitCode, params string[] arguments)
+    {
+        var (exit, output, error) = await SlipwayProgram.RunAsync(TestContext.Current.CancellationToken, [.. arguments, "--server", server.Server.Address.ToString(), "--json"]);
+        Assert.True(exit == exitCode, $"{string.Join(' ', arguments)}: {exit} {error}");
+        return exit == 0 ? JsonDocument.Parse(output).RootElement : default;
     }
 
     [Theory]

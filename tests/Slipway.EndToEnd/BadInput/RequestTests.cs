@@ -25,13 +25,17 @@ public sealed class RequestTests(BadInputFixture server)
     public async Task A_body_that_is_not_a_JSON_object_is_refused_on_every_route(string path)
     {
         var deep = string.Concat(Enumerable.Repeat("{\"x\":", 10_000)) + "1" + new string('}', 10_000);
-        foreach (var body in new[] { "", "null", "1", "[]", "\"x\"", "{\"a", deep, "{\"\\u0000\":" })
+        // MLflow reads no body, and null, as an empty object, which these two take.
+        var mayBeEmpty = path is $"{Mlflow}/runs/create" or $"{Mlflow}/runs/search";
+        foreach (var body in new[] { "", "null", "1", "[]", "\"x\"", "{\"a", deep, "{\"\\u0000\":" }.Skip(mayBeEmpty ? 2 : 0))
         {
-            await server.AssertRefusedAsync(await server.PostAsync(path, body, Role.Admin));
+            await server.AssertRefusedAsync(await server.PostAsync(path, body, Role.Administrator));
         }
 
+        Assert.True(!mayBeEmpty || (await server.PostAsync(path, "", Role.Administrator)).Status == HttpStatusCode.OK);
+
         await server.AssertRefusedAsync(
-            await server.SendAsync(HttpMethod.Post, path, new StringContent("<a/>", Encoding.UTF8, "application/xml"), Role.Admin), "application/json", "application/xml");
+            await server.SendAsync(HttpMethod.Post, path, new StringContent("<a/>", Encoding.UTF8, "application/xml"), Role.Administrator), "application/json", "application/xml");
     }
 
     [Theory]
@@ -63,7 +67,7 @@ public sealed class RequestTests(BadInputFixture server)
     [InlineData($"{Mlflow}/runs/search", """{"experiment_ids":["0"],"filter":"metrics.a > 'x' OR 1=1;--"}""", "filter")]
     [InlineData($"{Mlflow}/runs/search", """{"experiment_ids":["0"],"order_by":["metrics.x; DROP TABLE runs"]}""", "DROP")]
     [InlineData($"{Mlflow}/experiments/create", """{"name":"x","artifact_location":"file:///etc"}""", "artifact_location")]
-    public async Task A_wrong_field_is_named(string path, string body, string words) => await server.AssertRefusedAsync(await server.PostAsync(path, body, Role.Admin), words);
+    public async Task A_wrong_field_is_named(string path, string body, string words) => await server.AssertRefusedAsync(await server.PostAsync(path, body, Role.Administrator), words);
 
     [Theory]
     [InlineData($"{Api}/audit?limit=abc", "'limit' must be a whole number, not 'abc'")]
@@ -143,7 +147,7 @@ public sealed class RequestTests(BadInputFixture server)
     public async Task The_same_request_sixteen_times_at_once_takes_effect_once()
     {
         async Task<int> Count(HttpStatusCode status, string path, string body) =>
-            (await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => server.PostAsync(path, body, Role.Admin)))).Count(answer =>
+            (await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => server.PostAsync(path, body, Role.Administrator)))).Count(answer =>
             {
                 Assert.True((int)answer.Status < 500, answer.Text);
                 return answer.Status == status;

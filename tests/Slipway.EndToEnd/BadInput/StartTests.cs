@@ -21,10 +21,14 @@ public sealed class StartTests(BadInputFixture server)
         { 2, "--database", ["server", "--database", "", "--data", "DATA"] },
         { 2, "--database", ["server", "--database", "oracle://x", "--data", "DATA"] },
         { 2, "--artifact-root", ["server", "--artifact-root", "ftp://x", "--data", "DATA"] },
+        { 2, "--artifact-root", ["server", "--artifact-root", "s3://bucket/../x", "--data", "DATA"] },
+        { 2, "--artifacts-destination", ["server", "--artifacts-destination", "gs://bucket", "--data", "DATA"] },
+        { 2, "--s3-endpoint", ["server", "--s3-endpoint", "nonsense", "--data", "DATA"] },
+        { 1, "needs credentials", ["server", "--artifacts-destination", "s3://bucket/a", "--s3-endpoint", "http://127.0.0.1:1", "--data", "DATA"] },
         { 2, "--server", ["registry", "list", "--server", "nonsense"] },
         { 3, "No Slipway server answers", ["registry", "list", "--server", "http://127.0.0.1:1"] },
         { 4, "token", ["registry", "list", "--server", "SERVER", "--token", "wrong"] },
-        { 4, "admin", ["user", "add", "bob", "--role", "admin", "--server", "SERVER"] },
+        { 2, "'role'", ["user", "add", "bob", "--role", "root", "--server", "SERVER"] },
         { 1, "'nope'", ["registry", "info", "nope", "--server", "SERVER"] },
         { 1, "'nope'", ["pipeline", "run", "nope", "--server", "SERVER"] },
         { 1, "'nope'", ["monitor", "status", "nope", "--server", "SERVER"] },
@@ -50,6 +54,23 @@ public sealed class StartTests(BadInputFixture server)
         {
             Directory.Delete(data, recursive: true);
         }
+    }
+
+    [Theory, Trait("capability", "OPS-01")]
+    [InlineData("whoami")]
+    [InlineData("server")]
+    [InlineData("db", "backup")]
+    public async Task Help_shows_no_secret_of_the_environment(params string[] command)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var planted = new[] { "SLIPWAY_TOKEN", "SLIPWAY_ADMIN_PASSWORD", "SLIPWAY_OIDC_CLIENT_SECRET", "SLIPWAY_NEW_PASSWORD" }.Select(name => KeyValuePair.Create(name, "planted-secret"))
+            .Append(KeyValuePair.Create("SLIPWAY_DATABASE", "postgresql://slipway:planted-secret@127.0.0.1:1/slipway"));
+        using var process = SlipwayProgram.Start(planted, [.. command, "--help"]);
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(ct), process.StandardError.ReadToEndAsync(ct));
+        await process.WaitForExitAsync(ct);
+
+        Assert.Contains("Usage", await output, StringComparison.Ordinal);
+        Assert.DoesNotContain("planted-secret", await output + await error, StringComparison.Ordinal);
     }
 
     [Fact]

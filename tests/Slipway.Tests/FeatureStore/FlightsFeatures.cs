@@ -11,6 +11,7 @@ using Slipway.Tests.Hosting;
 namespace Slipway.Tests.FeatureStore;
 
 /// <summary>The example that users copy, on the real three million flights.</summary>
+[Trait("database", "none")]
 public sealed class FlightsFeatures(ITestOutputHelper output) : IAsyncLifetime
 {
     private static readonly Caller Ada = new("ada", null);

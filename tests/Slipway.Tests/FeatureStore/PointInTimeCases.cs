@@ -5,6 +5,7 @@ using Slipway.Native.DuckDb;
 namespace Slipway.Tests.FeatureStore;
 
 /// <summary>Runs the shared cases through the SQL that training sets are made with.</summary>
+[Trait("database", "none")]
 public sealed class PointInTimeCases : IDisposable
 {
     private readonly DuckDbDatabase _database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 2 });

@@ -4,6 +4,7 @@ using Slipway.Native.DuckDb;
 namespace Slipway.Tests.FeatureStore;
 
 /// <summary>Compares the retrieval SQL with a scan of all rows that follows the rules word for word.</summary>
+[Trait("database", "none")]
 public sealed class PointInTimeProperties : IDisposable
 {
     private readonly DuckDbDatabase _database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 2 });

@@ -4,6 +4,8 @@ using Slipway.Cli.Commands;
 using Slipway.Contracts.Governance;
 using Slipway.Datasets;
 using Slipway.Serving.Deployments;
+using Slipway.Storage;
+using Slipway.Tests.Hosting;
 using Slipway.Tracking;
 
 namespace Slipway.Tests.Governance;
@@ -70,7 +72,7 @@ public sealed class VerificationTests
     public async Task A_file_that_is_gone_fails_its_line()
     {
         await using var server = await GovernedServer.StartWithModelAsync();
-        File.Delete(server.Blobs.PathOf(server.Registry.Get(GovernedServer.Model, "production").BaselineSha256));
+        File.Delete(server.Blobs.PathOf(server.Registry.Get(GovernedServer.Model, "production").BaselineSha256!));
 
         var failed = Assert.Single((await VerifyAsync(server)).Checks, check => !check.Passed);
 
@@ -83,6 +85,7 @@ public sealed class VerificationTests
     public async Task A_changed_or_missing_audit_row_fails_the_chain_and_is_named()
     {
         await using var server = await GovernedServer.StartWithModelAsync();
+        await TestDatabase.AllowTamperingAsync(server.Get<Database>());
         await server.SqlAsync("CREATE TABLE kept AS SELECT * FROM audit_events");
         foreach (var tampering in new[]
         {
@@ -104,7 +107,8 @@ public sealed class VerificationTests
             Assert.Matches("^audit_event:[0-9]+$", failed.Subject);
         }
 
-        Assert.True((await VerifyAsync(server)).Passed);
+        var whole = await VerifyAsync(server);
+        Assert.True(whole.Passed, string.Join('\n', whole.Checks.Where(check => !check.Passed)));
     }
 
     [Fact, Trait("capability", "LIN-01")]
@@ -112,15 +116,16 @@ public sealed class VerificationTests
     {
         await using var server = await GovernedServer.StartWithModelAsync();
         var run = server.Registry.Get(GovernedServer.Model, "production").RunId;
+        await TestDatabase.AllowTamperingAsync(server.Get<Database>());
         await server.SqlAsync("CREATE TABLE kept AS SELECT * FROM lineage_edges");
-        const string Relink = "INSERT OR IGNORE INTO lineage_edges SELECT * FROM kept";
+        const string Relink = "INSERT INTO lineage_edges SELECT * FROM kept WHERE true ON CONFLICT DO NOTHING";
         foreach (var (tampering, repair, expected) in new[]
         {
-            ("DELETE FROM lineage_edges WHERE from_kind = 'dataset_version'", Relink, "Broken at data -> features"),
-            ("DELETE FROM lineage_edges WHERE from_kind = 'feature_view'", Relink, "Broken at features -> run"),
-            ("DELETE FROM lineage_edges WHERE from_kind = 'training_set'", Relink, "Broken at features -> run"),
-            ("DELETE FROM lineage_edges WHERE from_kind = 'run'", Relink, "Broken at run -> version"),
-            ("DELETE FROM lineage_edges WHERE to_kind = 'deployment'", Relink, "Broken at version -> deployment"),
+            ("DELETE FROM lineage_edges WHERE from_node IN (SELECT id FROM lineage_nodes WHERE kind = 'dataset_version')", Relink, "Broken at data -> features"),
+            ("DELETE FROM lineage_edges WHERE from_node IN (SELECT id FROM lineage_nodes WHERE kind = 'feature_view')", Relink, "Broken at features -> run"),
+            ("DELETE FROM lineage_edges WHERE from_node IN (SELECT id FROM lineage_nodes WHERE kind = 'training_set')", Relink, "Broken at features -> run"),
+            ("DELETE FROM lineage_edges WHERE from_node IN (SELECT id FROM lineage_nodes WHERE kind = 'run')", Relink, "Broken at run -> version"),
+            ("DELETE FROM lineage_edges WHERE to_node IN (SELECT id FROM lineage_nodes WHERE kind = 'deployment')", Relink, "Broken at version -> deployment"),
             ("UPDATE deployments SET ended_at_ms = 1", "UPDATE deployments SET ended_at_ms = NULL", "Broken at version -> deployment"),
             ("UPDATE runs SET run_id = 'ffffffffffffffffffffffffffffffff'", $"UPDATE runs SET run_id = '{run}'", "Broken at run"),
             ("UPDATE model_versions SET feature_schema = replace(feature_schema, 'driver_fares@1', 'driver_fares@9')", "UPDATE model_versions SET feature_schema = replace(feature_schema, 'driver_fares@9', 'driver_fares@1')", "Broken at features"),
@@ -144,7 +149,7 @@ public sealed class VerificationTests
         await using var server = await GovernedServer.StartWithModelAsync();
 
         var (good, lines, _) = await CommandAsync(server);
-        server.Damage(server.Registry.Get(GovernedServer.Model, "production").BaselineSha256);
+        server.Damage(server.Registry.Get(GovernedServer.Model, "production").BaselineSha256!);
         var (bad, _, error) = await CommandAsync(server);
 
         Assert.Equal(ExitCode.Ok, good);

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics;
@@ -30,22 +31,22 @@ internal sealed class AreaHost : IAsyncDisposable
 
     public T Service<T>() where T : notnull => _app.Services.GetRequiredService<T>();
 
-    public T Read<T>(Func<Microsoft.Data.Sqlite.SqliteConnection, T> query) => Service<Database>().Read(query);
+    public T Read<T>(Func<DbConnection, T> query) => Service<Database>().Read(query);
 
     public static async Task<AreaHost> StartAsync(Action<IServiceCollection> services, Action<IEndpointRouteBuilder> map)
     {
         var data = Directory.CreateTempSubdirectory("slipway-test-").FullName;
-        var builder = WebApplication.CreateSlimBuilder();
+        var builder = WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false"]);
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
-        builder.Services.AddSlipwayStorage(StorageOptions.Resolve(data));
+        builder.Services.AddSlipwayStorage(TestDatabase.Options(data));
         builder.Services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
         services(builder.Services);
         var app = builder.Build();
         app.UseExceptionHandler(handler => handler.Run(AnswerError));
         app.Use((context, next) =>
         {
-            context.User = Roles.Principal((string?)context.Request.Headers["X-User"] ?? "ada", Roles.Parse((string?)context.Request.Headers["X-Role"] ?? "engineer"));
+            context.User = Roles.Principal((string?)context.Request.Headers["X-User"] ?? "ada", Roles.Parse((string?)context.Request.Headers["X-Role"] ?? "ml_engineer"));
             return next(context);
         });
         map(app);

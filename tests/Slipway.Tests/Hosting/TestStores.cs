@@ -18,7 +18,7 @@ internal sealed class TestStores : IAsyncDisposable
         _data = folder ?? Directory.CreateTempSubdirectory("slipway-test-").FullName;
         var collection = new ServiceCollection();
         collection.AddSingleton(typeof(ILogger<>), typeof(NullLogger<>));
-        collection.AddSlipwayStorage(StorageOptions.Resolve(_data));
+        collection.AddSlipwayStorage(TestDatabase.Options(_data));
         services?.Invoke(collection);
         _services = collection.BuildServiceProvider();
     }

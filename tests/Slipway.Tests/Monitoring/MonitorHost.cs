@@ -1,4 +1,4 @@
-using Microsoft.Data.Sqlite;
+using System.Data.Common;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
@@ -15,6 +15,7 @@ using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
+using Slipway.Tests.Hosting;
 using Slipway.Tests.Pipelines;
 using Slipway.Tests.Serving;
 
@@ -37,7 +38,7 @@ internal sealed class MonitorHost : IAsyncDisposable
         Baselines = baselines ?? new Dictionary<string, ModelBaseline> { ["1.0.0"] = Baseline() };
         var services = new ServiceCollection();
         services.AddSingleton(typeof(ILogger<>), typeof(NullLogger<>));
-        services.AddSlipwayStorage(StorageOptions.Resolve(_data));
+        services.AddSlipwayStorage(TestDatabase.Options(_data));
         services.AddSlipwayDatasets();
         services.AddSingleton(new ServingOptions());
         services.AddSingleton<PredictionLog>();
@@ -60,7 +61,7 @@ internal sealed class MonitorHost : IAsyncDisposable
 
     public T Get<T>() where T : notnull => _services.GetRequiredService<T>();
 
-    public T Read<T>(Func<SqliteConnection, T> query) => Get<Database>().Read(query);
+    public T Read<T>(Func<DbConnection, T> query) => Get<Database>().Read(query);
 
     /// <summary>Distance in four bins of 25 % each, hour of day in two halves; predictions in four bins.</summary>
     public static ModelBaseline Baseline(double auc = 0.8) => new(

@@ -6,6 +6,7 @@ using Slipway.Tests.Serving;
 
 namespace Slipway.Tests.Monitoring;
 
+[Trait("database", "none")]
 public sealed class MonitorReplayTests
 {
     private const int Features = 10;

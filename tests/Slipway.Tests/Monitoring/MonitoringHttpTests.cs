@@ -6,6 +6,7 @@ using Slipway.Datasets;
 using Slipway.Monitoring;
 using Slipway.Monitoring.Definitions;
 using Slipway.Pipelines;
+using Slipway.Pipelines.Runs;
 using Slipway.Pipelines.Stages;
 using Slipway.Serving;
 using Slipway.Serving.Labels;
@@ -29,6 +30,7 @@ public sealed class MonitoringHttpTests
             services.AddSingleton<LabelLog>();
             services.AddSlipwayPipelines();
             services.RemoveAll<StageKind>();
+            services.Remove(services.Single(service => service.ImplementationType == typeof(PipelineRunner))); // Needs a registry; no pipeline runs here.
             services.AddSingleton(new BaselineSource((_, version) => version == "1.0.0" ? MonitorHost.Baseline() : null));
             services.AddSingleton(new MonitoringOptions { Tick = TimeSpan.FromMilliseconds(20) });
             services.AddSlipwayMonitoring();

@@ -8,6 +8,7 @@ using Slipway.Storage.Blobs;
 
 namespace Slipway.Tests.Pipelines;
 
+[Trait("database", "none")]
 public sealed class FlightsTests
 {
     [Fact]

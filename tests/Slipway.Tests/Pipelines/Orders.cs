@@ -104,16 +104,19 @@ internal static class Orders
     {
         var host = new PipelineHost(kinds: null);
         await host.ApplyAsync(Dataset);
-        var path = Path.Combine(host.Data, "orders.parquet");
-        Write(path, price, rows, quality);
-        await using (var file = File.OpenRead(path))
-        {
-            await host.Get<DatasetStore>().AddVersionAsync("orders", file, PipelineHost.Ada, host.Cancel);
-        }
-
+        await AddVersionAsync(host, price, rows, quality);
         await host.ApplyAsync(ShopView, OrderView, Service, Pipeline);
         await host.StartRunnerAsync();
         return host;
+    }
+
+    /// <summary>Adds a version of the orders.</summary>
+    public static async Task<DatasetVersionRecord> AddVersionAsync(PipelineHost host, string price = "random() * 10", int rows = 8000, string quality = "i % 6")
+    {
+        var path = Path.Combine(host.Data, "orders.parquet");
+        Write(path, price, rows, quality);
+        await using var file = File.OpenRead(path);
+        return await host.Get<DatasetStore>().AddVersionAsync("orders", file, PipelineHost.Ada, host.Cancel);
     }
 
     public static Task<PipelineRun> RunAsync(PipelineHost host, params (string Key, string Value)[] parameters) =>

@@ -4,6 +4,7 @@ using Slipway.Pipelines.Stages;
 
 namespace Slipway.Tests.Pipelines;
 
+[Trait("database", "none")]
 public sealed class PipelineDefinitionTests
 {
     private static readonly IReadOnlyList<StageKind> Kinds =

@@ -6,11 +6,13 @@ using Slipway.Datasets;
 using Slipway.FeatureStore;
 using Slipway.Identity;
 using Slipway.Pipelines;
+using Slipway.Pipelines.Runs;
 using Slipway.Pipelines.Definitions;
 using Slipway.Pipelines.Stages;
 using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
+using Slipway.Tests.Hosting;
 using Slipway.Tracking;
 
 namespace Slipway.Tests.Pipelines;
@@ -30,7 +32,7 @@ internal sealed class PipelineHost : IAsyncDisposable
         _keepData = keepData;
         var services = new ServiceCollection();
         services.AddLogging();
-        services.AddSlipwayStorage(StorageOptions.Resolve(Data));
+        services.AddSlipwayStorage(TestDatabase.Options(Data));
         if (clock is not null)
         {
             services.AddSingleton(clock);
@@ -66,9 +68,9 @@ internal sealed class PipelineHost : IAsyncDisposable
         }
     }
 
-    public Task StartRunnerAsync() => _services.GetServices<IHostedService>().Single().StartAsync(Cancel);
+    public Task StartRunnerAsync() => _services.GetServices<IHostedService>().OfType<PipelineRunner>().Single().StartAsync(Cancel);
 
-    public Task StopRunnerAsync() => _services.GetServices<IHostedService>().Single().StopAsync(CancellationToken.None);
+    public Task StopRunnerAsync() => _services.GetServices<IHostedService>().OfType<PipelineRunner>().Single().StopAsync(CancellationToken.None);
 
     public async Task<PipelineRun> RunAsync(string pipeline, IReadOnlyDictionary<string, string>? parameters = null, string? stage = null)
     {

@@ -12,6 +12,7 @@ using Slipway.Tracking;
 
 namespace Slipway.Tests.Pipelines;
 
+[Trait("database", "none")]
 public sealed class StageTests
 {
     [Fact]
@@ -33,14 +34,14 @@ public sealed class StageTests
         Assert.Equal(["shop:late_rate", "order:price"], version.FeatureSchema.Features.Select(feature => feature.Name));
         Assert.Equal(["BYTES", "FP64", "INT64"], version.Signature.Inputs.Select(input => input.Type));
         Assert.Equal(Artifact(run, "report").Sha256, version.EvaluationReportSha256);
-        Assert.Equal(Artifact(run, "model").Sha256, version.OnnxSha256);
+        Assert.Equal(Artifact(run, "model").Sha256, version.ServedSha256);
 
-        var baseline = await ReadAsync<ModelBaseline>(host, version.BaselineSha256);
+        var baseline = await ReadAsync<ModelBaseline>(host, version.BaselineSha256!);
         Assert.Equal(["shop:late_rate", "order:price"], baseline.Features.Keys);
         Assert.Equal(baseline.Rows, baseline.Features["order:price"].Counts.Sum() + baseline.Features["order:price"].Nulls);
         Assert.InRange(baseline.Performance.Auc, 0.65, 0.95);
 
-        var tracked = host.Get<RunStore>().Find(version.RunId)!;
+        var tracked = host.Get<RunStore>().Find(version.RunId!)!;
         Assert.Empty(tracked.Flags);
         Assert.Equal(["test", "train", "validation"], tracked.Inputs.Select(input => input.Context).Order());
         Assert.Equal(11, tracked.Environment!.Seed);

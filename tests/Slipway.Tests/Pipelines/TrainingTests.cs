@@ -6,6 +6,7 @@ using Slipway.Statistics.Evaluation;
 
 namespace Slipway.Tests.Pipelines;
 
+[Trait("database", "none")]
 public sealed class TrainingTests
 {
     [Fact]

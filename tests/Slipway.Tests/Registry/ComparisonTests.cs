@@ -51,19 +51,19 @@ public sealed class ComparisonTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData(0.02, 0.01, "1.0.1")]
+    [InlineData(0.02, 0.01, "1.1.0")]
     [InlineData(-0.02, 0.01, "1.0.0")]
     [InlineData(0.02, 0.03, null)]
     public async Task A_paired_test_decides_only_when_its_interval_leaves_out_zero(double difference, double halfWidth, string? recommended)
     {
         await _host.RegisterAsync();
-        await _host.RegisterAsync(report: Report(testSet: "may") with
+        var second = await _host.RegisterAsync(report: Report(testSet: "may") with
         {
             ComparedWithProduction = new ProductionComparison(
                 "1.0.0", "auc", 0.66, 0.66 + difference, difference, new ConfidenceInterval(difference - halfWidth, difference + halfWidth), 0.05),
         });
 
-        Assert.Equal(recommended, (await _host.Registry.CompareAsync(Model, "1.0.0", "1.0.1", default)).Recommendation);
-        Assert.Equal(recommended, (await _host.Registry.CompareAsync(Model, "1.0.1", "1.0.0", default)).Recommendation);
+        Assert.Equal(recommended, (await _host.Registry.CompareAsync(Model, "1.0.0", second.Version, default)).Recommendation);
+        Assert.Equal(recommended, (await _host.Registry.CompareAsync(Model, second.Version, "1.0.0", default)).Recommendation);
     }
 }

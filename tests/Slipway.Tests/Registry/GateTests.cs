@@ -5,7 +5,7 @@ using static Slipway.Tests.Registry.RegistryHost;
 
 namespace Slipway.Tests.Registry;
 
-public sealed class GateTests : IAsyncLifetime
+public abstract class GateTests(RegistryProvider provider) : IAsyncLifetime
 {
     private const string Policy = """
         kind: policy
@@ -28,18 +28,22 @@ public sealed class GateTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _host = await RegistryHost.StartAsync();
+        _host = await RegistryHost.StartAsync(provider: provider);
         await _host.ApplyPolicyAsync(Policy);
     }
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _host.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
 
     [Fact]
     [Trait("capability", "EVL-03")]
     public async Task A_refused_promotion_lists_every_unmet_item_with_value_limit_and_evidence()
     {
         var request = await _host.RequestAsync(report: Report(auc: 0.55) with { Metrics = new Dictionary<string, double> { ["auc"] = 0.55, ["ece"] = double.NaN } }) with { Commit = null };
-        await Registry.RegisterAsync(request, Ada, default);
+        await _host.RegisterAsync(request, Ada);
         var promotion = await Registry.RequestPromotionAsync(Model, "1.0.0", Stage.Staging, "ready", Ada, default);
         Assert.Equal(PromotionStatus.Approved, promotion.Status);
 
@@ -86,7 +90,7 @@ public sealed class GateTests : IAsyncLifetime
             "baseline" => Report() with { Baselines = [] },
             _ => Report(),
         });
-        await Registry.RegisterAsync(missing == "evaluation report" ? request with { EvaluationReportSha256 = null } : request, Ada, default);
+        await _host.RegisterAsync(missing == "evaluation report" ? request with { EvaluationReportSha256 = null } : request, Ada);
 
         var gate = await Registry.CheckAsync(Model, "1.0.0", Stage.Staging, default);
 
@@ -96,21 +100,21 @@ public sealed class GateTests : IAsyncLifetime
 
     [Theory]
     [Trait("capability", "EVL-05")]
-    [InlineData("1.0.0", 0.02, true, "an improvement of 0.02, 0.01 required")]
-    [InlineData("1.0.0", 0.005, false, "an improvement of 0.005, 0.01 required")]
-    [InlineData("0.9.0", 0.02, false, "does not compare auc with version 1.0.0, which is in production now")]
-    [InlineData(null, 0, false, "does not compare auc with version 1.0.0, which is in production now")]
+    [InlineData("1.0.0", 0.025, true, "an improvement of 0.025, 95 % interval 0.015 to 0.035, p = 0.04, by the paired interval of the evaluation report; the interval must lie above 0.01")]
+    [InlineData("1.0.0", 0.015, false, "an improvement of 0.015, 95 % interval 0.005 to 0.025")]
+    [InlineData("0.9.0", 0.025, false, "compare auc with version 1.0.0, which is in production now, at 95 %; evaluate again")]
+    [InlineData(null, 0, false, "compare auc with version 1.0.0, which is in production now, at 95 %; evaluate again")]
     public async Task A_candidate_must_improve_on_the_version_now_in_production_on_one_test_set(string? rival, double difference, bool passes, string detail)
     {
         await _host.RegisterInProductionAsync();
-        await _host.RegisterAsync(report: Report() with
+        var candidate = await _host.RegisterAsync(report: Report() with
         {
             ComparedWithProduction = rival is null ? null : new ProductionComparison(
                 rival, "auc", 0.66, 0.66 + difference, difference, new ConfidenceInterval(difference - 0.01, difference + 0.01), 0.04),
         });
-        await _host.PromoteAsync("1.0.1", Stage.Staging);
+        await _host.PromoteAsync(candidate.Version, Stage.Staging);
 
-        var item = (await Registry.CheckAsync(Model, "1.0.1", Stage.Production, default)).Items.Single(item => item.Name == "improves_on_production");
+        var item = (await Registry.CheckAsync(Model, candidate.Version, Stage.Production, default)).Items.Single(item => item.Name == "improves_on_production");
 
         Assert.Equal(passes, item.Passed);
         Assert.Contains(detail, item.Detail, StringComparison.Ordinal);
@@ -121,11 +125,11 @@ public sealed class GateTests : IAsyncLifetime
     public async Task A_changed_artifact_is_not_promoted()
     {
         var version = await _host.RegisterAsync();
-        _host.Damage(version.OnnxSha256);
+        _host.Damage(version.ServedSha256!);
 
         var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.PromoteAsync("1.0.0", Stage.Staging));
 
-        Assert.Contains($"integrity: model.onnx of 1.0.0 is missing or was changed: its content no longer has SHA-256 {version.OnnxSha256}", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"integrity: model.onnx of 1.0.0 is missing or was changed: its content no longer has SHA-256 {version.ServedSha256}", error.Message, StringComparison.Ordinal);
         Assert.Equal(Stage.Development, Registry.Find(Model, "1.0.0")!.Stage);
     }
 
@@ -138,7 +142,7 @@ public sealed class GateTests : IAsyncLifetime
         await _host.RegisterAsync();
         await _host.PromoteAsync("1.0.1", Stage.Staging);
         Assert.Equal("1.0.0 was in production before, its files verify and its model loads", await RollbackPlan());
-        _host.Damage(first.OnnxSha256);
+        _host.Damage(first.ServedSha256!);
 
         var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.PromoteAsync("1.0.1", Stage.Production));
 
@@ -154,8 +158,11 @@ public sealed class GateTests : IAsyncLifetime
     public async Task A_rollback_target_whose_model_does_not_load_blocks_promotion()
     {
         await _host.ApplyPolicyAsync(Policy.Replace("improvement_over_production: { metric: auc, minimum: 0.01 }", "lineage_complete: true", StringComparison.Ordinal));
-        var nonsense = await _host.PutAsync("not a model");
-        await Registry.RegisterAsync(await _host.RequestAsync() with { Files = [new ArtifactFile("model.onnx", nonsense.Sha256, nonsense.SizeBytes)] }, Ada, default);
+        var nonsense = await _host.Blobs.PutAsync(
+            new Slipway.Native.Onnx.OnnxModelWriter("nonsense").AddInput("x", Slipway.Native.Onnx.OnnxElementType.Float, -1, 2).AddOutput("y", Slipway.Native.Onnx.OnnxElementType.Float, -1, 2)
+                .AddNode("NoSuchOperator", ["x"], ["y"]).ToBytes(),
+            default);
+        await _host.RegisterAsync(await _host.RequestAsync() with { Files = [new ArtifactFile("model.onnx", nonsense.Sha256, nonsense.SizeBytes)] }, Ada);
         await _host.PromoteAsync("1.0.0", Stage.Staging);
         await _host.PromoteAsync("1.0.0", Stage.Production);
         await _host.RegisterAsync();
@@ -186,7 +193,7 @@ public sealed class GateTests : IAsyncLifetime
     public async Task Incomplete_lineage_blocks_promotion_and_names_the_missing_links()
     {
         var request = await _host.RequestAsync();
-        await Registry.RegisterAsync(request with { Datasets = [], FeatureSchema = request.FeatureSchema with { ViewVersions = [] } }, Ada, default);
+        await _host.RegisterAsync(request with { Datasets = [], FeatureSchema = request.FeatureSchema! with { ViewVersions = [] } }, Ada);
 
         var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.PromoteAsync("1.0.0", Stage.Staging));
 

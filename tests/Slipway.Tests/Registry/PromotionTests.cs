@@ -5,19 +5,24 @@ using Slipway.Contracts.Registry;
 using Slipway.Identity;
 using Slipway.Registry;
 using Slipway.Storage;
+using Slipway.Tests.Hosting;
 using static Slipway.Tests.Registry.RegistryHost;
 
 namespace Slipway.Tests.Registry;
 
-public sealed class PromotionTests : IAsyncLifetime
+public abstract class PromotionTests(RegistryProvider provider) : IAsyncLifetime
 {
     private RegistryHost _host = null!;
 
     private ModelRegistry Registry => _host.Registry;
 
-    public async ValueTask InitializeAsync() => _host = await RegistryHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await RegistryHost.StartAsync(provider: provider);
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _host.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
 
     [Fact]
     [Trait("capability", "REG-03")]
@@ -83,12 +88,12 @@ public sealed class PromotionTests : IAsyncLifetime
     [Trait("capability", "REG-05")]
     public async Task Neither_the_requester_nor_the_author_nor_an_engineer_nor_a_stranger_may_approve()
     {
-        var author = await Registry.RegisterAsync(await _host.RequestAsync(), Ruth, default);
+        var author = await _host.RegisterAsync(await _host.RequestAsync(), Ruth);
         var promotion = await Registry.RequestPromotionAsync(Model, author.Version, Stage.Staging, "ready", Grace, default);
 
         foreach (var (caller, message) in new[]
         {
-            (Grace, "'grace' asked for"), (Ruth, "'ruth' made the version of"), (Ada, "'ada' is engineer"),
+            (Grace, "'grace' asked for"), (Ruth, "'ruth' made the version of"), (Ada, "'ada' is ml_engineer"),
             (new Caller("local", null), "'local' is not a stored user"), (Caller.System("pipelines"), "is not a stored user"),
         })
         {
@@ -132,8 +137,10 @@ public sealed class PromotionTests : IAsyncLifetime
         await _host.RegisterAsync();
         var promotion = await Registry.RequestPromotionAsync(Model, "1.0.0", Stage.Staging, "ready", Ada, default);
         await Registry.ApproveAsync(promotion.Id, "once", Grace, default);
-        await Registry.ApproveAsync(promotion.Id, "and again", Grace, default);
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => Registry.ApproveAsync(promotion.Id, "and again", Grace, default));
 
+        Assert.Contains("'grace' has approved promotion-1 already", error.Message, StringComparison.Ordinal);
+        Assert.Equal("once", Assert.Single(Registry.FindPromotion(promotion.Id)!.Decisions).Comment);
         Assert.Equal(PromotionStatus.Pending, Registry.FindPromotion(promotion.Id)!.Status);
         await Assert.ThrowsAsync<SlipwayException>(() => Registry.ExecutePromotionAsync(promotion.Id, Ada, default));
         await Registry.ApproveAsync(promotion.Id, "me too", Ruth, default);
@@ -144,7 +151,7 @@ public sealed class PromotionTests : IAsyncLifetime
     [Fact]
     public async Task Only_the_roles_a_policy_names_may_approve()
     {
-        await _host.Area.Service<UserStore>().CreateAsync("boss", Role.Admin, Caller.System("test"), default);
+        await _host.Area.Service<UserStore>().CreateAsync("boss", Role.Administrator, Caller.System("test"), default);
         await _host.ApplyPolicyAsync("""
             kind: policy
             name: flight-delay
@@ -156,7 +163,7 @@ public sealed class PromotionTests : IAsyncLifetime
 
         var error = await Assert.ThrowsAsync<SlipwayException>(() => Registry.ApproveAsync(promotion.Id, "fine", Grace, default));
 
-        Assert.Contains("needs a user with role admin; 'grace' is approver", error.Message, StringComparison.Ordinal);
+        Assert.Contains("needs a user with role administrator; 'grace' is approver", error.Message, StringComparison.Ordinal);
         Assert.Equal(PromotionStatus.Approved, (await Registry.ApproveAsync(promotion.Id, "fine", new Caller("boss", null), default)).Status);
     }
 
@@ -210,7 +217,7 @@ public sealed class PromotionTests : IAsyncLifetime
         await _host.RegisterInProductionAsync();
         await _host.RegisterAsync();
 
-        await Assert.ThrowsAsync<Microsoft.Data.Sqlite.SqliteException>(() => _host.Area.Service<Database>().WriteAsync(
+        await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(() => _host.Area.Service<Database>().WriteAsync(
             transaction => transaction.Connection.Execute("UPDATE model_versions SET stage = 'production' WHERE version = '1.0.1'"), default));
     }
 
@@ -224,12 +231,10 @@ public sealed class PromotionTests : IAsyncLifetime
         var promotion = await Registry.RequestPromotionAsync(Model, "1.0.1", Stage.Production, "ready", Ada, default);
         await Registry.ApproveAsync(promotion.Id, "fine", Grace, default);
         await _host.Area.Service<Database>().WriteAsync(transaction => transaction.Connection.Execute(
-            """
-            CREATE TRIGGER last_step_fails BEFORE UPDATE OF closed_by ON promotions BEGIN SELECT RAISE(ABORT, 'no'); END
-            """), default);
+            TestDatabase.FailWhere(_host.Area.Service<Database>(), "promotions", "closed_by IS NOT NULL")), default);
         var before = (_host.Count("audit_events"), _host.Count("stage_history"), _host.Count("outbox"));
 
-        await Assert.ThrowsAsync<Microsoft.Data.Sqlite.SqliteException>(() => Registry.ExecutePromotionAsync(promotion.Id, Ada, default));
+        await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(() => Registry.ExecutePromotionAsync(promotion.Id, Ada, default));
 
         Assert.Equal(before, (_host.Count("audit_events"), _host.Count("stage_history"), _host.Count("outbox")));
         Assert.Equal("1.0.0", Registry.FindInStage(Model, Stage.Production)!.Version);

@@ -1,53 +1,58 @@
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
+using Slipway.Tests.Registry.External;
 using static Slipway.Tests.Registry.RegistryHost;
 
 namespace Slipway.Tests.Registry;
 
-public sealed class RegistrationTests : IAsyncLifetime
+public abstract class RegistrationTests(RegistryProvider provider) : IAsyncLifetime
 {
     private RegistryHost _host = null!;
 
-    public async ValueTask InitializeAsync() => _host = await RegistryHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await RegistryHost.StartAsync(provider: provider);
 
-    public ValueTask DisposeAsync() => _host.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _host.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
 
-    [Fact]
+    [OwnRegistryFact("a version there is a run's files; its data sets have digests, not version numbers")]
     [Trait("capability", "REG-01")]
     public async Task One_call_stores_artifact_metadata_signature_environment_and_features_and_each_is_read_back()
     {
         var request = await _host.RequestAsync() with { Description = "Late or not", Tags = new Dictionary<string, string> { ["team"] = "ops" } };
 
-        await _host.Registry.RegisterAsync(request, Ada, default);
+        await _host.RegisterAsync(request, Ada);
 
         var version = _host.Registry.Find(Model, "1.0.0")!;
         Assert.Equal((1, Stage.Development, "ada", "ada", "Late or not"), (version.Number, version.Stage, version.CreatedBy, version.Owner, version.Description));
-        Assert.Equal(request.Signature.Inputs.Select(field => field.Name), version.Signature.Inputs.Select(field => field.Name));
+        Assert.Equal(request.Signature!.Inputs.Select(field => field.Name), version.Signature.Inputs.Select(field => field.Name));
         Assert.Equal([-1, 1], version.Signature.Outputs[0].Shape);
-        Assert.Equal(request.FeatureSchema.Features, version.FeatureSchema.Features);
+        Assert.Equal(request.FeatureSchema!.Features, version.FeatureSchema.Features);
         Assert.Equal(request.FeatureSchema.ViewVersions, version.FeatureSchema.ViewVersions);
         Assert.Equal((request.EnvironmentSha256, request.BaselineSha256), (version.EnvironmentSha256, version.BaselineSha256));
         Assert.Equal("ops", version.Tags["team"]);
         Assert.Equal(request.Datasets, version.Datasets);
         var bytes = await _host.Registry.ReadFileAsync(version, "model.onnx", default);
         Assert.Equal(request.Files[0].SizeBytes, bytes.LongLength);
-        Assert.Equal(request.Files[0].Sha256, version.OnnxSha256);
+        Assert.Equal(request.Files[0].Sha256, version.ServedSha256);
     }
 
-    [Fact]
+    [OwnRegistryFact("MLflow takes a version that lacks parts; the gate names what is missing")]
     [Trait("capability", "REG-01")]
-    public async Task A_registration_that_lacks_parts_names_all_of_them_and_writes_nothing()
+    public async Task A_registration_with_several_faults_names_all_of_them_and_writes_nothing()
     {
         var request = await _host.RequestAsync("sometimes") with
         {
             RunId = " ",
-            Files = [new ArtifactFile("../model.pkl", "abc", 1)],
-            Signature = new ModelSignature([], []),
-            FeatureSchema = null!,
-            EnvironmentSha256 = null!,
+            Files = [],
+            Signature = new ModelSignature([new SignatureField("a", "FP32", [1])], []),
+            FeatureSchema = Features() with { Features = [] },
+            EnvironmentSha256 = "abc",
         };
 
-        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(request, Ada, default));
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(request, Ada));
 
         Assert.Equal(ErrorCode.InvalidArgument, error.Code);
         foreach (var field in new[] { "'bump'", "'run_id'", "'files'", "'signature'", "'feature_schema'", "'environment_sha256'" })
@@ -55,10 +60,10 @@ public sealed class RegistrationTests : IAsyncLifetime
             Assert.Contains(field, error.Message, StringComparison.Ordinal);
         }
 
-        Assert.Equal(0, _host.Count("models") + _host.Count("model_versions") + _host.Count("stage_history") + _host.Count("lineage_edges"));
+        Assert.Equal(0, _host.Count("models") + _host.Count("model_versions") + _host.Count("stage_history") + _host.Count("lineage_edges") + _host.Count("model_version_profiles"));
     }
 
-    [Theory]
+    [OwnRegistryTheory("a version there names a place, not digests; they are taken when it is copied")]
     [Trait("capability", "REG-23")]
     [InlineData("missing", "is not stored")]
     [InlineData("damaged", "is not stored")]
@@ -74,14 +79,14 @@ public sealed class RegistrationTests : IAsyncLifetime
             default: _host.Damage(file.Sha256); break;
         }
 
-        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(request, Ada, default));
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(request, Ada));
 
         Assert.Equal(ErrorCode.InvalidArgument, error.Code);
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         Assert.Equal(0, _host.Count("model_versions"));
     }
 
-    [Fact]
+    [OwnRegistryFact("MLflow takes any file; a report that is none counts as missing")]
     [Trait("capability", "EVL-04")]
     public async Task The_evaluation_report_is_reachable_from_the_version_and_another_models_is_refused()
     {
@@ -89,19 +94,19 @@ public sealed class RegistrationTests : IAsyncLifetime
 
         Assert.Equal(0.6612, (await _host.Registry.ReadReportAsync(version, default))!.Metrics["auc"]);
         var foreign = await _host.RequestAsync(report: Report() with { Model = "other" });
-        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(foreign, Ada, default));
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(foreign, Ada));
         Assert.Contains("on model 'other'", error.Message, StringComparison.Ordinal);
         foreach (var text in new[] { "{}", "null", "not json", """{"model":"flight-delay","run_id":"r","test_set_sha256":"t","splits":[],"metrics":null,"baselines":[null],"created_at":"2001-01-01T00:00:00Z"}""" })
         {
             var nonsense = await _host.RequestAsync() with { EvaluationReportSha256 = (await _host.PutAsync(text)).Sha256 };
-            error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(nonsense, Ada, default));
+            error = await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(nonsense, Ada));
             Assert.Contains("'evaluation_report_sha256'", error.Message, StringComparison.Ordinal);
         }
 
         Assert.Equal(1, _host.Count("model_versions"));
     }
 
-    [Theory]
+    [OwnRegistryTheory("MLflow takes any file; such a version is not copied")]
     [InlineData("../model.onnx")]
     [InlineData("/model.onnx")]
     [InlineData("a//model.onnx")]
@@ -111,12 +116,12 @@ public sealed class RegistrationTests : IAsyncLifetime
         var request = await _host.RequestAsync();
 
         var error = await Assert.ThrowsAsync<SlipwayException>(
-            () => _host.Registry.RegisterAsync(request with { Files = [request.Files[0] with { Path = path }] }, Ada, default));
+            () => _host.RegisterAsync(request with { Files = [request.Files[0] with { Path = path }] }, Ada));
 
         Assert.Contains("use a relative path such as model.onnx", error.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [OwnRegistryFact("a bump cannot be asked for there; the rules, or the tag slipway.version, decide")]
     [Trait("capability", "REG-02")]
     public async Task A_retrained_model_is_a_patch_by_itself_and_a_minor_when_asked_and_keeps_the_reason()
     {
@@ -130,17 +135,74 @@ public sealed class RegistrationTests : IAsyncLifetime
         Assert.Contains("minor was asked for", minor.BumpReason, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [OwnRegistryTheory("a version there is numbered by its interface alone; the gate compares its evaluation")]
+    [Trait("capability", "REG-02")]
+    [InlineData("t1", 0.02, 0.01, "1.1.0", "minor")]
+    [InlineData("t1", 0.02, 0.03, "1.0.1", "patch")]
+    [InlineData("t1", -0.02, 0.01, "1.0.1", "patch")]
+    public async Task A_significantly_better_evaluation_is_a_minor_version_and_says_by_how_much(string testSet, double difference, double halfWidth, string version, string bump)
+    {
+        await _host.RegisterAsync();
+
+        var second = await _host.RegisterAsync(report: Report(testSet: testSet) with
+        {
+            ComparedWithProduction = new ProductionComparison("1.0.0", "auc", 0.66, 0.66 + difference, difference, new ConfidenceInterval(difference - halfWidth, difference + halfWidth), 0.03),
+        });
+
+        Assert.Equal((version, bump), (second.Version, second.Bump));
+        Assert.Equal(bump == "minor", second.BumpReason.Contains("auc is significantly better than of 1.0.0 on the same test rows: by 0.02 (0.95 interval 0.01 to 0.03)", StringComparison.Ordinal));
+    }
+
+    [OwnRegistryTheory("a version there is numbered by its interface alone; the gate compares its evaluation")]
+    [Trait("capability", "REG-02")]
+    [Trait("capability", "EVL-06")]
+    [InlineData("t1", 2.0, "minor")]
+    [InlineData("t1", 0.0, "patch")]
+    [InlineData("another", 2.0, "patch")]
+    public async Task Stored_predictions_of_two_reports_on_one_test_set_show_what_is_significant(string testSet, double gain, string bump)
+    {
+        await _host.RegisterAsync(report: Report() with { PredictionsSha256 = await PredictionsAsync(0.5) });
+
+        var second = await _host.RegisterAsync(report: Report(auc: 0.9, testSet: testSet) with { PredictionsSha256 = await PredictionsAsync(0.5 + gain) });
+
+        Assert.Equal(bump, second.Bump);
+        var auc = (await _host.Registry.CompareAsync(Model, "1.0.0", second.Version, default)).Metrics.Single(metric => metric.Name == "auc");
+        Assert.Equal(testSet == "t1" ? "DeLong on 400 stored predictions" : "the test sets differ", auc.IntervalFrom);
+        Assert.Equal(testSet == "t1", auc.Interval is not null);
+        Assert.Equal(bump == "minor", auc.Interval?.Lower > 0);
+        var patch = await _host.RequestAsync("patch", Report(auc: 0.9) with { PredictionsSha256 = await PredictionsAsync(9) });
+        if (bump == "minor")
+        {
+            return;
+        }
+
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(patch with
+        {
+            EvaluationReportSha256 = patch.EvaluationReportSha256,
+            Signature = Signature("origin", "destination", "carrier?"),
+        }, Ada, default));
+        Assert.Contains("needs minor", error.Message, StringComparison.Ordinal);
+    }
+
+    // Scores of 400 rows: noise, and as much of the truth as is asked for.
+    private async Task<string> PredictionsAsync(double truth)
+    {
+        var noise = new Random(4);
+        var lines = Enumerable.Range(0, 400).Select(row => FormattableString.Invariant($"{row % 2},{((row % 2) * truth) + noise.NextDouble() * 3}"));
+        return (await _host.PutAsync($"label,score\n{string.Join('\n', lines)}\n")).Sha256;
+    }
+
+    [OwnRegistryFact("a bump cannot be asked for there; the rules, or the tag slipway.version, decide")]
     [Trait("capability", "REG-11")]
     public async Task An_incompatible_signature_needs_a_major_version()
     {
         await _host.RegisterAsync();
         var request = await _host.RequestAsync("minor") with { Signature = Signature("origin") };
 
-        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(request, Ada, default));
+        var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(request, Ada));
         Assert.Contains("input 'destination' is gone", error.Message, StringComparison.Ordinal);
 
-        Assert.Equal("2.0.0", (await _host.Registry.RegisterAsync(request with { Bump = "auto" }, Ada, default)).Version);
+        Assert.Equal("2.0.0", (await _host.RegisterAsync(request with { Bump = "auto" }, Ada)).Version);
     }
 
     [Fact]
@@ -153,13 +215,13 @@ public sealed class RegistrationTests : IAsyncLifetime
             requests.Add(await _host.RequestAsync());
         }
 
-        var versions = await Task.WhenAll(requests.Select(request => Task.Run(() => _host.Registry.RegisterAsync(request, Ada, default))));
+        var versions = await Task.WhenAll(requests.Select(request => Task.Run(() => _host.RegisterAsync(request, Ada))));
 
         Assert.Equal(24, versions.Select(version => version.Version).Distinct().Count());
         Assert.Equal(Enumerable.Range(1, 24), versions.Select(version => version.Number).Order());
     }
 
-    [Fact]
+    [OwnRegistryFact("a semantic version cannot be asked for there")]
     public async Task The_same_explicit_version_from_many_callers_is_registered_once()
     {
         var requests = new List<RegisterVersion>();
@@ -172,7 +234,7 @@ public sealed class RegistrationTests : IAsyncLifetime
         {
             try
             {
-                return (await _host.Registry.RegisterAsync(request, Ada, default)).Version;
+                return (await _host.RegisterAsync(request, Ada)).Version;
             }
             catch (SlipwayException e) when (e.Code == ErrorCode.AlreadyExists)
             {
@@ -184,7 +246,7 @@ public sealed class RegistrationTests : IAsyncLifetime
         Assert.Equal(1, _host.Count("model_versions"));
     }
 
-    [Fact]
+    [OwnRegistryFact("versions there have no parent; the one before is taken")]
     [Trait("capability", "REG-19")]
     public async Task A_version_names_its_parent_and_an_unknown_parent_is_refused()
     {
@@ -192,13 +254,13 @@ public sealed class RegistrationTests : IAsyncLifetime
         await _host.RegisterAsync();
 
         var third = await _host.RegisterAsync();
-        var fourth = await _host.Registry.RegisterAsync(await _host.RequestAsync() with { ParentVersion = "1.0.0" }, Ada, default);
+        var fourth = await _host.RegisterAsync(await _host.RequestAsync() with { ParentVersion = "1.0.0" }, Ada);
 
         Assert.Null(_host.Registry.Find(Model, "1.0.0")!.ParentVersion);
         Assert.Equal("1.0.1", third.ParentVersion);
         Assert.Equal("1.0.0", fourth.ParentVersion);
         var orphan = await _host.RequestAsync() with { ParentVersion = "9.9.9" };
-        Assert.Equal(ErrorCode.NotFound, (await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.RegisterAsync(orphan, Ada, default))).Code);
+        Assert.Equal(ErrorCode.NotFound, (await Assert.ThrowsAsync<SlipwayException>(() => _host.RegisterAsync(orphan, Ada))).Code);
     }
 
     [Fact]
@@ -240,12 +302,12 @@ public sealed class RegistrationTests : IAsyncLifetime
         Assert.Equal(1, _host.Count("model_aliases"));
     }
 
-    [Fact]
+    [OwnRegistryFact("versions there have no owner; the author is taken")]
     [Trait("capability", "REG-10")]
     public async Task Versions_are_searched_by_tag_owner_approver_and_stage()
     {
         await _host.RegisterInProductionAsync();
-        await _host.Registry.RegisterAsync(await _host.RequestAsync() with { Owner = "carol", Tags = new Dictionary<string, string> { ["team.name"] = "ops" } }, Ada, default);
+        await _host.RegisterAsync(await _host.RequestAsync() with { Owner = "carol", Tags = new Dictionary<string, string> { ["team.name"] = "ops" } }, Ada);
 
         string[] Found(VersionSearch search) => [.. _host.Registry.Search(Model, search).Select(version => version.Version)];
 
@@ -279,11 +341,11 @@ public sealed class RegistrationTests : IAsyncLifetime
     public async Task A_changed_artifact_is_refused_when_it_is_read()
     {
         var version = await _host.RegisterAsync();
-        _host.Damage(version.OnnxSha256);
+        _host.Damage(version.ServedSha256!);
 
         var error = await Assert.ThrowsAsync<SlipwayException>(() => _host.Registry.ReadFileAsync(version, "model.onnx", default));
 
         Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
-        Assert.Contains(version.OnnxSha256, error.Message, StringComparison.Ordinal);
+        Assert.Contains(version.ServedSha256!, error.Message, StringComparison.Ordinal);
     }
 }

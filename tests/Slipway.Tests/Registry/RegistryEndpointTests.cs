@@ -60,11 +60,11 @@ public sealed class RegistryEndpointTests : IAsyncLifetime
         var path = $"{Root}/models/{Model}/versions/1.0.0/files/model.onnx";
 
         using var response = await _host.Area.Client.GetAsync(path);
-        Assert.Equal(await File.ReadAllBytesAsync(_host.Blobs.PathOf(version.OnnxSha256)), await response.Content.ReadAsByteArrayAsync());
+        Assert.Equal(await File.ReadAllBytesAsync(_host.Blobs.PathOf(version.ServedSha256!)), await response.Content.ReadAsByteArrayAsync());
         Assert.Equal("nosniff", response.Headers.GetValues("X-Content-Type-Options").Single());
         Assert.Equal("attachment", response.Content.Headers.ContentDisposition!.DispositionType);
 
-        _host.Damage(version.OnnxSha256);
+        _host.Damage(version.ServedSha256!);
         using var refused = await _host.Area.Client.GetAsync(path);
         Assert.Equal(HttpStatusCode.Conflict, refused.StatusCode);
     }
@@ -88,10 +88,10 @@ public sealed class RegistryEndpointTests : IAsyncLifetime
     [InlineData("POST", "/promotions/promotion-9/approve", """{"comment":"x"}""", 404, "no promotion")]
     [InlineData("POST", "/promotions/promotion-9/execute", "{}", 404, "no promotion")]
     [InlineData("POST", "/models/flight-delay/rollback", "{}", 400, "'reason'")]
-    [InlineData("POST", "/models/flight-delay/versions", "{}", 400, "'run_id' is missing")]
+    [InlineData("POST", "/models/flight-delay/versions", "{}", 400, "'bump' must be")]
     [InlineData("POST", "/models/flight-delay/versions", "{", 400, "")]
     [InlineData("POST", "/models/flight-delay/versions", """{"files":[null],"signature":{"inputs":[null]},"tags":null}""", 400, "'files'")]
-    [InlineData("POST", "/models/a%20b/versions", "{}", 400, "'model' must be")]
+    [InlineData("POST", "/models/a%3Ab/versions", "{}", 400, "'model' must have")]
     public async Task Bad_input_is_answered_with_a_sentence_that_names_the_field(string method, string path, string? body, int status, string message)
     {
         await _host.RegisterAsync();

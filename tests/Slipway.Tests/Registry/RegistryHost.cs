@@ -9,13 +9,26 @@ using Slipway.Contracts.Registry;
 using Slipway.Identity;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
+using Slipway.Registry.External;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 using Slipway.Tests.Hosting;
+using Slipway.Tests.Registry.External;
+using Slipway.Tracking;
 
 namespace Slipway.Tests.Registry;
+
+/// <summary>Where the models of a test are registered.</summary>
+public enum RegistryProvider
+{
+    /// <summary>Here.</summary>
+    Slipway,
+
+    /// <summary>On an MLflow server that the registry mirrors.</summary>
+    Mlflow,
+}
 
 /// <summary>A registry with three users: ada (engineer, who registers), grace and ruth (approvers).</summary>
 internal sealed class RegistryHost : IAsyncDisposable
@@ -28,7 +41,12 @@ internal sealed class RegistryHost : IAsyncDisposable
     private static readonly string[] Inputs = ["origin", "destination"];
     private static int _seed;
 
-    private RegistryHost(AreaHost area) => Area = area;
+    private RegistryHost(AreaHost area, MlflowFake? mlflow) => (Area, Mlflow) = (area, mlflow);
+
+    /// <summary>The server the registry mirrors; null when it is its own.</summary>
+    public MlflowFake? Mlflow { get; }
+
+    public ExternalRegistry External => Area.Service<ExternalRegistry>();
 
     public AreaHost Area { get; }
 
@@ -36,12 +54,19 @@ internal sealed class RegistryHost : IAsyncDisposable
 
     public BlobStore Blobs => Area.Service<BlobStore>();
 
-    public static async Task<RegistryHost> StartAsync(Action<IServiceCollection>? services = null, Action<IEndpointRouteBuilder>? map = null)
+    public static async Task<RegistryHost> StartAsync(
+        Action<IServiceCollection>? services = null, Action<IEndpointRouteBuilder>? map = null, RegistryProvider provider = RegistryProvider.Slipway, MlflowFake? mlflow = null)
     {
+        mlflow ??= provider is RegistryProvider.Mlflow ? await MlflowFake.StartAsync() : null;
         var area = await AreaHost.StartAsync(
             collection =>
             {
                 collection.AddSlipwayIdentity().AddSlipwayRegistry();
+                if (mlflow is not null)
+                {
+                    collection.AddSlipwayTracking().AddExternalRegistry(Over(mlflow.Address));
+                }
+
                 services?.Invoke(collection);
             },
             app =>
@@ -50,13 +75,28 @@ internal sealed class RegistryHost : IAsyncDisposable
                 map?.Invoke(app);
             });
         var users = area.Service<UserStore>();
-        await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
+        await users.CreateAsync("ada", Role.MlEngineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
         await users.CreateAsync("ruth", Role.Approver, Caller.System("test"), default);
-        return new RegistryHost(area);
+        return new RegistryHost(area, mlflow);
     }
 
-    public ValueTask DisposeAsync() => Area.DisposeAsync();
+    /// <summary>Settings of a mirror that looks only when a test says so.</summary>
+    public static ExternalRegistryOptions Over(Uri address, string? token = null)
+    {
+        var given = ExternalRegistryOptions.Resolve("mlflow", address.ToString(), token: token)!;
+        given.Interval = TimeSpan.FromHours(1);
+        return given;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Area.DisposeAsync();
+        if (Mlflow is not null)
+        {
+            await Mlflow.DisposeAsync();
+        }
+    }
 
     public static ModelSignature Signature(params string[] inputs) => new(
         [.. (inputs.Length == 0 ? Inputs : inputs).Select(name => new SignatureField(name.TrimEnd('?'), "BYTES", [-1, 1], name.EndsWith('?')))],
@@ -97,7 +137,20 @@ internal sealed class RegistryHost : IAsyncDisposable
     }
 
     public async Task<ModelVersionRecord> RegisterAsync(string bump = "auto", EvaluationReport? report = null) =>
-        await Registry.RegisterAsync(await RequestAsync(bump, report), Ada, default);
+        await RegisterAsync(await RequestAsync(bump, report), Ada);
+
+    /// <summary>Registers where the provider does: here, or on the MLflow server, from which the version is then mirrored.</summary>
+    public async Task<ModelVersionRecord> RegisterAsync(RegisterVersion request, Caller by)
+    {
+        if (Mlflow is null)
+        {
+            return await Registry.RegisterAsync(request, by, default);
+        }
+
+        var number = await Mlflow.RegisterAsync(request, Blobs, by.Name);
+        await External.SyncAsync(full: false, default);
+        return Registry.Get(request.Model, number.ToString(System.Globalization.CultureInfo.InvariantCulture));
+    }
 
     /// <summary>A real model that differs by its bias.</summary>
     public static byte[] Onnx(double bias) => OnnxConverters.LogisticRegression(["airport:late_rate_7d", "flight:distance"], [0, 0], [1, 1], [0.5, -0.25], bias);
@@ -119,7 +172,11 @@ internal sealed class RegistryHost : IAsyncDisposable
         return await PromoteAsync(version.Version, Stage.Production);
     }
 
-    public Task ApplyPolicyAsync(string yaml) => Area.Service<IDefinitionKind>().ApplyAsync(yaml, Ada, default);
+    /// <summary>Writes test scores as evaluations do.</summary>
+    public async Task<string> PutScoresAsync(IEnumerable<(bool Label, double Score)> rows) =>
+        (await PutAsync($"label,score\n{string.Concat(rows.Select(row => FormattableString.Invariant($"{(row.Label ? 1 : 0)},{row.Score:R}\n")))}")).Sha256;
+
+    public Task ApplyPolicyAsync(string yaml) => Area.Service<IEnumerable<IDefinitionKind>>().Single(kind => kind.Kind == "policy").ApplyAsync(yaml, Ada, default);
 
     /// <summary>Overwrites one byte of a stored blob.</summary>
     public void Damage(string sha256)

@@ -4,6 +4,7 @@ using Slipway.Registry.Versions;
 
 namespace Slipway.Tests.Registry;
 
+[Trait("database", "none")]
 public sealed class VersionRulesTests
 {
     private static readonly SemanticVersion Newest = new(1, 4, 2);
@@ -27,6 +28,24 @@ public sealed class VersionRulesTests
 
         Assert.Equal(bump, VersionRules.Name(change.Required));
         Assert.Equal(reason, Assert.Single(change.Reasons));
+    }
+
+    [Fact]
+    [Trait("capability", "REG-02")]
+    public void What_was_never_declared_is_not_compared_and_what_is_declared_no_more_is_a_break()
+    {
+        var (signature, features) = (RegistryHost.Signature("a"), RegistryHost.Features("x"));
+
+        Assert.Equal((Bump.Patch, "neither version declares a signature or features to compare"), Change(ModelSignature.None, FeatureSchema.None, ModelSignature.None, FeatureSchema.None));
+        Assert.Equal((Bump.Minor, "signature declared for the first time, features declared for the first time"), Change(ModelSignature.None, FeatureSchema.None, signature, features));
+        Assert.Equal((Bump.Major, "features no longer declared"), Change(signature, features, signature, FeatureSchema.None));
+        Assert.Equal((Bump.Patch, "signature and features are unchanged"), Change(signature, FeatureSchema.None, signature, FeatureSchema.None));
+
+        static (Bump, string) Change(ModelSignature oldSignature, FeatureSchema oldFeatures, ModelSignature newSignature, FeatureSchema newFeatures)
+        {
+            var change = VersionRules.Compare(oldSignature, oldFeatures, newSignature, newFeatures);
+            return (change.Required, string.Join(", ", change.Reasons));
+        }
     }
 
     [Fact]

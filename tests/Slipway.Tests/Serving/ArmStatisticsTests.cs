@@ -3,6 +3,7 @@ using Slipway.Serving;
 
 namespace Slipway.Tests.Serving;
 
+[Trait("database", "none")]
 public sealed class ArmStatisticsTests
 {
     [Fact, Trait("capability", "MON-10")]

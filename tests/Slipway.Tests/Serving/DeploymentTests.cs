@@ -27,6 +27,7 @@ public sealed class DeploymentTests
         (await host.Area.GetAsync($"/api/slipway/v1/deployments/{ServingHost.Model}")).Body.Deserialize<DeploymentReport>(JsonDefaults.Options)!;
 
     [Fact]
+    [Trait("capability", "REG-07")]
     public async Task A_promotion_switches_the_traffic_within_a_second_and_a_rollback_switches_back()
     {
         await using var host = await ServingHost.StartServingAsync();
@@ -44,6 +45,60 @@ public sealed class DeploymentTests
         Assert.Equal(
             [("1.0.0", null, "worse on weekends"), (second.Version, "rolled_back", "worse on weekends"), ("1.0.0", "replaced", "better than before")],
             Deployments(host).Select(row => (row.Version, row.Outcome, row.Reason)));
+    }
+
+    [Fact]
+    [Trait("capability", "REG-12")]
+    public async Task Callers_of_a_deprecated_version_are_told_in_headers_until_it_is_taken_back()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        Assert.Empty(await HeadersAsync());
+
+        await host.Registry.DeprecateAsync(ServingHost.Model, "1.0.0", new DeprecateVersion("trained before the strike", new DateTimeOffset(2100, 1, 1, 0, 0, 0, TimeSpan.Zero)), RegistryHost.Ada, default);
+        await UntilAsync(headers => headers.Count == 2);
+
+        var since = host.Registry.FindDeprecation(ServingHost.Model, "1.0.0")!.At.ToUnixTimeSeconds();
+        Assert.Equal([$"Deprecation: @{since}", "Sunset: Fri, 01 Jan 2100 00:00:00 GMT"], await HeadersAsync());
+        await host.Registry.UndeprecateAsync(ServingHost.Model, "1.0.0", "it was the data", RegistryHost.Ada, default);
+        await UntilAsync(headers => headers.Count == 0);
+
+        async Task UntilAsync(Func<List<string>, bool> condition)
+        {
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+            while (!condition(await HeadersAsync()))
+            {
+                await Task.Delay(20, limit.Token);
+            }
+        }
+
+        async Task<List<string>> HeadersAsync()
+        {
+            using var content = new StringContent(JsonSerializer.Serialize(ServingHost.Matrix(1, 2)), Encoding.UTF8, "application/json");
+            using var response = await host.Area.Client.PostAsync(new Uri($"/v2/models/{ServingHost.Model}/infer", UriKind.Relative), content);
+            Assert.True(response.IsSuccessStatusCode);
+            return [.. response.Headers.Where(header => header.Key is "Deprecation" or "Sunset").Select(header => $"{header.Key}: {string.Join(", ", header.Value)}").Order(StringComparer.Ordinal)];
+        }
+    }
+
+    [Fact]
+    [Trait("capability", "REG-17")]
+    public async Task Every_time_a_version_was_deployed_is_listed_with_its_times_and_how_it_ended()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        await host.PutInProductionAsync((await host.RegisterAsync(intercept: 3)).Version);
+        await ServingHost.UntilAsync(() => Deployments(host).Count == 2);
+        await host.Registry.RollbackAsync(ServingHost.Model, null, "worse on weekends", RegistryHost.Ada, default);
+        await ServingHost.UntilAsync(() => Deployments(host).Count == 3);
+
+        var history = (await ReportAsync(host)).History;
+
+        var (again, between, first) = (history[0], history[1], history[2]);
+        Assert.Equal([("1.0.0", null), (between.Version, "rolled_back"), ("1.0.0", "replaced")], history.Select(row => (row.Version, row.Outcome)));
+        Assert.NotEqual("1.0.0", between.Version);
+        Assert.All(history, row => Assert.Equal("stable", row.Arm));
+        Assert.True(first.StartedAt <= first.EndedAt && first.EndedAt <= between.StartedAt && between.StartedAt <= between.EndedAt && between.EndedAt <= again.StartedAt);
+        Assert.Null(again.EndedAt);
+        Assert.NotEqual(first.Id, again.Id);
     }
 
     [Fact]
@@ -87,7 +142,7 @@ public sealed class DeploymentTests
         var promotion = await host.Registry.RequestPromotionAsync(ServingHost.Model, second.Version, Stage.Production, "better", RegistryHost.Ada, default);
         await host.Registry.ApproveAsync(promotion.Id, "read", RegistryHost.Grace, default);
         await host.Area.Service<Database>().WriteAsync(transaction => MoveWithoutGate(transaction, second.Version), default);
-        using (var file = File.OpenWrite(host.Blobs.PathOf(second.OnnxSha256)))
+        using (var file = File.OpenWrite(host.Blobs.PathOf(second.ServedSha256!)))
         {
             file.Position = 40;
             file.WriteByte((byte)'#');

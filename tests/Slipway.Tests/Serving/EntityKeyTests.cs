@@ -13,6 +13,7 @@ using Slipway.Tests.Registry;
 namespace Slipway.Tests.Serving;
 
 /// <summary>Requests that bring entity keys: the online store and the on-demand expressions complete them.</summary>
+[Trait("database", "none")]
 public sealed class EntityKeyTests : IAsyncLifetime
 {
     private const string Flights =

@@ -11,6 +11,7 @@ using Slipway.Serving.Predictions;
 
 namespace Slipway.Tests.Serving;
 
+[Trait("database", "none")]
 public sealed class InferenceTests
 {
     private static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));

@@ -5,6 +5,7 @@ using Slipway.Serving.Labels;
 
 namespace Slipway.Tests.Serving;
 
+[Trait("database", "none")]
 public sealed class PredictionLogTests
 {
     private static readonly DateTimeOffset May = new(2001, 5, 1, 0, 0, 0, TimeSpan.Zero);

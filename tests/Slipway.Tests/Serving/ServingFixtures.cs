@@ -4,6 +4,7 @@ using Slipway.Contracts.Monitoring;
 using Slipway.Serving;
 using Slipway.Serving.Predictions;
 using Slipway.Storage;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Tests.Serving;
 
@@ -12,7 +13,7 @@ internal sealed class TemporaryData : IDisposable
 {
     private readonly string _root = Directory.CreateTempSubdirectory("slipway-serving-").FullName;
 
-    public TemporaryData() => Options = StorageOptions.Resolve(_root);
+    public TemporaryData() => Options = TestDatabase.Options(_root);
 
     public StorageOptions Options { get; }
 

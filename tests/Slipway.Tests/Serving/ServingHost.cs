@@ -38,7 +38,7 @@ internal sealed class ServingHost : IAsyncDisposable
             services => services.AddSlipwayIdentity().AddSlipwayDatasets().AddSlipwayFeatureStore().AddSlipwayRegistry().AddSlipwayServing(options),
             app => app.MapSlipwayServing());
         var users = area.Service<UserStore>();
-        await users.CreateAsync("ada", Role.Engineer, Caller.System("test"), default);
+        await users.CreateAsync("ada", Role.MlEngineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
         return new ServingHost(area);
     }

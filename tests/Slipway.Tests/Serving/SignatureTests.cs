@@ -1,6 +1,7 @@
 namespace Slipway.Tests.Serving;
 
 /// <summary>One host for the many wrong requests, none of which may leave a trace.</summary>
+[Trait("database", "none")]
 public sealed class SignatureTests(SignatureTests.Serving serving) : IClassFixture<SignatureTests.Serving>
 {
     [Theory, Trait("capability", "REG-11")]

@@ -5,12 +5,13 @@ using Slipway.Storage.Blobs;
 
 namespace Slipway.Tests.Storage;
 
+[Trait("database", "none")]
 public sealed class BlobStoreTests : IDisposable
 {
     private readonly StorageOptions _options = StorageOptions.Resolve(Directory.CreateTempSubdirectory("slipway-test-").FullName);
     private readonly BlobStore _blobs;
 
-    public BlobStoreTests() => _blobs = new BlobStore(_options);
+    public BlobStoreTests() => _blobs = BlobStore.Open(_options);
 
     public void Dispose() => Directory.Delete(_options.DataDirectory, recursive: true);
 
@@ -61,7 +62,7 @@ public sealed class BlobStoreTests : IDisposable
         await File.WriteAllTextAsync(underWay, "another process is still writing");
         File.SetLastWriteTimeUtc(half, new DateTime(2001, 1, 1, 0, 0, 0, DateTimeKind.Utc));
 
-        _ = new BlobStore(_options);
+        _ = BlobStore.Open(_options);
 
         Assert.Equal([underWay], Directory.GetFiles(Path.Combine(_options.BlobDirectory, "tmp")));
     }

@@ -120,6 +120,7 @@ public sealed class DefinitionYamlTests
     [InlineData("a: [1", "not valid YAML")]
     [InlineData("a: 1\na: 2", "not valid YAML")]
     [InlineData("a: \"\\q\"", "not valid YAML")]
+    [InlineData("a: \"\\UFFFFFFFF\"", "not valid YAML")]
     [InlineData("a: *nothing", "the alias '*nothing' is not taken")]
     [InlineData("a: &a [*a]", "the alias '*a' is not taken")]
     [InlineData("? &a [*a]\n: 1", "the alias '*a' is not taken")]

@@ -2,6 +2,7 @@ using Slipway.Storage;
 
 namespace Slipway.Tests.Storage;
 
+[Trait("database", "none")]
 public sealed class KeyValueStoreTests : IDisposable
 {
     private readonly StorageOptions _options = StorageOptions.Resolve(Directory.CreateTempSubdirectory("slipway-test-").FullName);

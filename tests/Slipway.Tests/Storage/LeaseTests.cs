@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Slipway.Contracts;
 using Slipway.Storage;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Tests.Storage;
 
@@ -13,7 +14,7 @@ public sealed class LeaseTests : IAsyncDisposable
     private readonly Database _database;
 
     public LeaseTests() =>
-        _database = Database.Open(StorageOptions.Resolve(_data), [MigrationSet.Of<Database>("storage")], _clock, NullLogger<Database>.Instance);
+        _database = Database.Open(TestDatabase.Options(_data), [MigrationSet.Of<Database>("storage")], _clock, NullLogger<Database>.Instance);
 
     public async ValueTask DisposeAsync()
     {

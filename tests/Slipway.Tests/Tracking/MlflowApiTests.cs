@@ -176,7 +176,7 @@ public sealed class MlflowApiTests : IAsyncLifetime
         var status = await SendRawAsync(method, target.Replace("RUN", run, StringComparison.Ordinal));
 
         Assert.Equal(400, status);
-        Assert.Equal("kept.txt", Assert.Single(_host.Service<RunStore>().ListArtifacts(run)).Path);
+        Assert.Equal("kept.txt", Assert.Single(_host.Service<ArtifactStore>().List(run)).Path);
     }
 
     [Fact]
@@ -212,7 +212,7 @@ public sealed class MlflowApiTests : IAsyncLifetime
     [InlineData("runs/log-metric", """{"run_id":"RUN","key":"a","value":1,"timestamp":-1}""", 400, "INVALID_PARAMETER_VALUE")]
     [InlineData("runs/log-metric", """{"run_id":"nope","key":"a","value":1,"timestamp":1}""", 404, "RESOURCE_DOES_NOT_EXIST")]
     [InlineData("runs/log-batch", """{"run_id":"RUN","metrics":[null]}""", 400, "INVALID_PARAMETER_VALUE")]
-    [InlineData("runs/log-inputs", """{"run_id":"RUN","models":[{"model_id":"m"}]}""", 501, "NOT_IMPLEMENTED")]
+    [InlineData("runs/log-inputs", """{"run_id":"RUN","models":[{"model_id":"m"}]}""", 404, "RESOURCE_DOES_NOT_EXIST")]
     [InlineData("runs/log-inputs", """{"run_id":"RUN","datasets":[{}]}""", 400, "INVALID_PARAMETER_VALUE")]
     [InlineData("runs/delete-tag", """{"run_id":"RUN","key":"none"}""", 404, "RESOURCE_DOES_NOT_EXIST")]
     public async Task A_faulty_request_gets_MLflow_s_error_and_never_a_500(string path, string? body, int status, string name)
@@ -231,7 +231,7 @@ public sealed class MlflowApiTests : IAsyncLifetime
         var (status, _) = await Post("runs/log-batch", $$"""{"run_id":"{{new string('a', 1_000_000)}}"}""");
 
         Assert.Equal(HttpStatusCode.BadRequest, text.StatusCode);
-        Assert.Equal(413, status);
+        Assert.Equal(400, status); // As MLflow has it; a body over the server's own limit is 413.
         Assert.Equal(404, (await Get("experiments/get-by-name?experiment_name=x")).Status);
     }
 
@@ -264,7 +264,7 @@ public sealed class MlflowApiTests : IAsyncLifetime
     {
         var endpoints = _host.Service<Microsoft.AspNetCore.Routing.EndpointDataSource>().Endpoints.OfType<Microsoft.AspNetCore.Routing.RouteEndpoint>().ToList();
 
-        Assert.True(endpoints.Count > 200);
+        Assert.True(endpoints.Count > 150);
         Assert.All(endpoints, endpoint => Assert.NotNull(endpoint.Metadata.GetMetadata<RequiredAccess>()));
         Assert.All(
             endpoints.Where(endpoint => !endpoint.RoutePattern.RawText!.StartsWith("/api/slipway", StringComparison.Ordinal)),

@@ -133,7 +133,7 @@ public sealed class RunStoreTests : IAsyncDisposable
         await Assert.ThrowsAsync<SlipwayException>(() => Runs.LogArtifactAsync(run, "a/b/c", new byte[] { 2 }, Ada, default));
         await Runs.LogArtifactAsync(run, "a-b", new byte[] { 2 }, Ada, default);
 
-        Assert.Equal(["a-b", "a/b"], Runs.ListArtifacts(run).Select(file => file.Path));
+        Assert.Equal(["a-b", "a/b"], _stores.Get<ArtifactStore>().List(run).Select(file => file.Path));
     }
 
     [Theory]
@@ -244,6 +244,71 @@ public sealed class RunStoreTests : IAsyncDisposable
 
         await Runs.SetDeletedAsync(run, false, Ada, default);
         await Runs.LogBatchAsync(run, [new("auc", 0.7, 1, 0)], [], [], Ada, default);
+    }
+
+    [Fact]
+    [Trait("capability", "TRK-14")]
+    public async Task A_search_that_starts_from_the_few_runs_of_a_value_finds_only_what_passes_every_clause_page_by_page()
+    {
+        var (twin, other) = (new string('ä', 250) + "1", new string('ä', 250) + "2");
+        var all = new List<string>();
+        for (var i = 0; i < 9; i++)
+        {
+            var run = (await Runs.CreateRunAsync("0", $"run-{8 - i}", null, Ada, default, DateTimeOffset.FromUnixTimeMilliseconds(1000 + (i / 2)))).RunId;
+            await Runs.LogBatchAsync(run, [new("auc", i, 1, 0)], [new("seed", i % 3 == 0 ? "7" : "8"), new("text", i == 4 ? twin : other)], [new("team", i < 6 ? "ops" : "data")], Ada, default);
+            all.Add(run);
+        }
+
+        var elsewhere = await Runs.GetOrCreateExperimentAsync("elsewhere", Ada, default);
+        await Runs.LogBatchAsync((await Runs.CreateRunAsync(elsewhere, null, null, Ada, default)).RunId, [], [new("seed", "7")], [new("team", "ops")], Ada, default);
+        await Runs.SetDeletedAsync(all[3], true, Ada, default);
+
+        Assert.Equal([all[0]], Ids("params.seed = '7' AND tags.team = 'ops'"));
+        Assert.Equal([all[6], all[0]], Ids("params.seed = '7'"));
+        Assert.Equal([all[0], all[6]], Ids("params.seed = '7'", "metrics.auc ASC"));
+        Assert.Equal([all[4]], Ids($"params.text = '{twin}'"));
+        Assert.Empty(Ids($"params.text = '{twin[..250]}'"));
+        Assert.Empty(Ids("tags.team = 'nobody'"));
+        Assert.Equal(["run-0", "run-1", "run-2"], Names("tags.team = 'data'", "attributes.run_name ASC"));
+        Assert.Equal(["run-8", "run-7", "run-6", "run-4", "run-3", "run-2", "run-1", "run-0"], Names(null, "attributes.run_name DESC"));
+
+        IEnumerable<string> Names(string? filter, string order) => Found(filter, order).Select(run => run.Name);
+        IEnumerable<string> Ids(string? filter, string? order = null) => Found(filter, order).Select(run => run.RunId);
+        List<RunRecord> Found(string? filter, string? order)
+        {
+            var found = new List<RunRecord>();
+            string? token = null;
+            do
+            {
+                var page = Runs.Search(new RunSearch(["0"], filter, order is null ? null : [order], 1, token));
+                found.AddRange(page.Items);
+                token = page.NextCursor;
+            }
+            while (token is not null);
+            return found;
+        }
+    }
+
+    [Fact]
+    public async Task Of_many_points_in_one_batch_the_newest_counts_wherever_it_stands_and_large_steps_page_exactly()
+    {
+        var run = await NewRun();
+        var big = (1L << 60) + 1;
+        await Runs.LogBatchAsync(run, [new("b", 5, 9, 2), new("a", 1, 9, big), new("b", 7, 9, 2), new("a", 2, 10, big - 1), new("b", 6, 99, 1)], [], [], Ada, default);
+        await Runs.LogBatchAsync(run, [new("a", 3, 8, big), new("b", double.NaN, 9, 3)], [], [], Ada, default);
+
+        var record = Runs.Find(run)!;
+        Assert.Equal(new MetricPoint("a", 1, 9, big), record.Metrics.Single(metric => metric.Key == "a"));
+        Assert.Equal(new MetricPoint("b", double.NaN, 9, 3), record.Metrics.Single(metric => metric.Key == "b"));
+        var steps = new List<long>();
+        for (string? token = null, first = ""; token is not null || first is not null; first = null)
+        {
+            var page = Runs.MetricHistory(run, "a", 1, token);
+            steps.AddRange(page.Items.Select(point => point.Step));
+            token = page.NextCursor;
+        }
+
+        Assert.Equal([big - 1, big, big], steps);
     }
 
     private async Task<string> NewRun() => (await Runs.CreateRunAsync("0", null, null, Ada, default)).RunId;

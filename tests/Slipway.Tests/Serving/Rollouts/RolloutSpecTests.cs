@@ -2,6 +2,7 @@ using Slipway.Contracts;
 
 namespace Slipway.Tests.Serving.Rollouts;
 
+[Trait("database", "none")]
 public sealed class RolloutSpecTests
 {
     [Fact, Trait("capability", "SRV-10")]

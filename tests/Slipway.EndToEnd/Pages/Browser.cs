@@ -1,0 +1,74 @@
+using Microsoft.Playwright;
+
+namespace Slipway.EndToEnd.Pages;
+
+/// <summary>Chromium on one server.</summary>
+public sealed class Browser : IAsyncDisposable
+{
+    private const string Chromium = "/usr/bin/chromium";
+
+    // One per look, so that the browser's cache holds the scripts from page to page, as it does for people.
+    private readonly Dictionary<(bool Dark, int Width, int Height, bool Scripts), IBrowserContext> _contexts = [];
+    private readonly Uri _address;
+    private IPlaywright? _playwright;
+    private IBrowser? _browser;
+
+    private Browser(Uri address) => _address = address;
+
+    public static async Task<Browser> StartAsync(Uri address)
+    {
+        var browser = new Browser(address);
+        if (File.Exists(Chromium))
+        {
+            browser._playwright = await Playwright.CreateAsync();
+            browser._browser = await browser._playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions
+            {
+                ExecutablePath = Chromium,
+                Headless = true,
+                Args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+            });
+        }
+
+        return browser;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_browser is not null)
+        {
+            await _browser.DisposeAsync();
+        }
+
+        _playwright?.Dispose();
+    }
+
+    /// <summary>A new page; everything the console or the network complains of is collected.</summary>
+    public async Task<(IPage Page, List<string> Complaints)> OpenAsync(string path, bool dark = false, int width = 1440, int height = 900, bool scripts = true)
+    {
+        Assert.SkipWhen(_browser is null, $"There is no browser at {Chromium}.");
+        if (!_contexts.TryGetValue((dark, width, height, scripts), out var context))
+        {
+            context = await _browser!.NewContextAsync(new BrowserNewContextOptions
+            {
+                BaseURL = _address.ToString(),
+                ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
+                ViewportSize = new ViewportSize { Width = width, Height = height },
+                JavaScriptEnabled = scripts,
+            });
+            _contexts[(dark, width, height, scripts)] = context;
+        }
+
+        var page = await context.NewPageAsync();
+        var complaints = new List<string>();
+        page.Console += (_, message) =>
+        {
+            if (message.Type is "error" or "warning")
+            {
+                complaints.Add($"{path}: {message.Text}");
+            }
+        };
+        page.PageError += (_, error) => complaints.Add($"{path}: {error}");
+        await page.GotoAsync(path, new PageGotoOptions { WaitUntil = WaitUntilState.Load });
+        return (page, complaints);
+    }
+}
