@@ -19,6 +19,8 @@ packages=()
 [ -e /usr/lib/x86_64-linux-gnu/libxgboost.so.0 ] || [ -e /usr/lib/aarch64-linux-gnu/libxgboost.so.0 ] || packages+=(libxgboost0)
 command -v chromium >/dev/null || packages+=(chromium)
 command -v ps >/dev/null || packages+=(procps)
+postgres_programs() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1; }
+[ -n "$(postgres_programs)" ] || packages+=(postgresql)
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
     say "Without apt-get these are not installed, and the tests that need them are left out: ${packages[*]}."
@@ -33,6 +35,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 
+fetch tests/clients "the clients and servers that the tests run against"
 build Slipway.slnx
 
 passed=0; failed=0; skipped=0
@@ -51,7 +54,39 @@ run() {
   passed=$((passed + total - failures - skips)); failed=$((failed + failures + errors)); skipped=$((skipped + skips))
   rm -f "$log"
 }
+
+# The same tests again on PostgreSQL: a cluster of our own on loopback, without fsync, gone at the end.
+cluster=
+as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+stop_postgres() {
+  [ -n "$cluster" ] || return 0
+  as_postgres "$(postgres_programs)/pg_ctl" -D "$cluster/data" -m immediate -w stop >/dev/null 2>&1 || true
+  rm -rf "$cluster"
+}
+trap stop_postgres EXIT
+start_postgres() {
+  cluster=$(mktemp -d)
+  [ "$(id -u)" != 0 ] || chown postgres "$cluster"
+  local port; port=$((20000 + RANDOM % 10000))
+  (cd "$cluster" && as_postgres "$(postgres_programs)/initdb" -D "$cluster/data" -U slipway -A trust -E UTF8 --locale=C >"$cluster.log" 2>&1 &&
+    as_postgres "$(postgres_programs)/pg_ctl" -D "$cluster/data" -w -l "$cluster/log" -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$cluster -c fsync=off -c full_page_writes=off -c max_connections=400" start >>"$cluster.log" 2>&1) || {
+    tail -5 "$cluster.log" >&2; rm -f "$cluster.log"; return 1; }
+  rm -f "$cluster.log"
+  export SLIPWAY_TEST_POSTGRES=postgresql://slipway@127.0.0.1:$port/postgres
+}
+on_postgres() {
+  local area filters=()
+  for area in Storage Identity Tracking Registry Pipelines Serving Monitoring Governance Datasets FeatureStore; do filters+=(-namespace "Slipway.Tests.$area*"); done
+  # Left out: what takes long and keeps nothing in the database.
+  "$tests" -noColor "${filters[@]}" -trait- database=none
+}
+
 run "$tests" -noColor "$@"
+if [ $# = 0 ] && [ -n "$(postgres_programs)" ]; then
+  say "The tests that use the database, on PostgreSQL…"
+  # It goes on for the clients of the end-to-end tests.
+  if start_postgres; then run on_postgres; else say "PostgreSQL did not start."; failed=$((failed + 1)); fi
+fi
 run "$end_to_end" -noColor "$@"
 if [ $skipped -gt 0 ]; then
   say "$skipped tests were left out; their reasons stand above."

@@ -26,18 +26,19 @@ sources_changed() {
     [ -n "$(find "$root/src" "$root/native/package-lock.json" "$root"/Directory.*.props -newer "$stamp" \( -type f -o -type d \) -print -quit)" ]
 }
 
-fetch_native() {
-  [ "$root/native/node_modules/.package-lock.json" -nt "$root/native/package-lock.json" ] && return 0
-  say "Fetching native libraries and example data (npm)…"
+# fetch FOLDER WHAT: the npm packages of the folder's lock file.
+fetch() {
+  [ "$root/$1/node_modules/.package-lock.json" -nt "$root/$1/package-lock.json" ] && return 0
+  say "Fetching $2 (npm)…"
   # No install scripts: the shared libraries are inside the packages.
-  (cd "$root/native" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || { say "npm could not fetch the packages; see its message above, then run this again."; exit 1; }
-  touch "$root/native/node_modules/.package-lock.json"
+  (cd "$root/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || { say "npm could not fetch the packages; see its message above, then run this again."; exit 1; }
+  touch "$root/$1/node_modules/.package-lock.json"
 }
 
 # build [PROJECT]: the command line by default.
 build() {
   require_tools
-  fetch_native
+  fetch native "native libraries and example data"
   say "Building Slipway (Release)…"
   mkdir -p "$root/artifacts"
   local started; started=$(mktemp "$root/artifacts/.started.XXXXXX")

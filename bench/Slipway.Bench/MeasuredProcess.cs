@@ -26,11 +26,11 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     public double FirstAnswerMs { get; }
 
     /// <summary>Slipway's own server on a data folder, as its launcher starts it.</summary>
-    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin)
+    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null)
     {
         var port = FreePort();
         return StartAsync(
-            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", "0", "--data", data], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
+            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", "0", "--data", data, .. database is null ? [] : (string[])["--database", database]], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
     }
 
     /// <summary>Kestrel that answers every request with the bytes of a file.</summary>

@@ -1,13 +1,35 @@
 using System.Globalization;
 using Slipway.Bench;
 
+if (args is ["tracking", ..])
+{
+    return await TrackingCommand.RunAsync(args[1..]);
+}
+
+if (args is ["lineage", ..])
+{
+    return await LineageBench.RunAsync(args[1..]);
+}
+
+if (args is ["registry", ..])
+{
+    if (args is not (["registry"] or ["registry", "--database", _]))
+    {
+        Console.Error.WriteLine("usage: bench/registry.sh [--database postgresql://…]");
+        return 2;
+    }
+
+    await RegistryBench.RunAsync(args.ElementAtOrDefault(2));
+    return 0;
+}
+
 var sections = new List<string>();
 var settings = new BenchSettings();
 for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
-        case "serving" or "join" or "start":
+        case "serving" or "join" or "start" or "registration":
             sections.Add(args[i]);
             break;
         case "--rounds" when i + 1 < args.Length:
@@ -30,7 +52,7 @@ for (var i = 0; i < args.Length; i++)
             break;
         default:
             Console.Error.WriteLine(
-                "usage: bench/run.sh [serving] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
+                "usage: bench/run.sh [serving] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
             return 2;
     }
 }
@@ -49,6 +71,11 @@ if (all || sections.Contains("join"))
 if (all || sections.Contains("start"))
 {
     await StartBench.RunAsync(settings);
+}
+
+if (all || sections.Contains("registration"))
+{
+    await RegistrationBench.RunAsync(settings);
 }
 
 return 0;

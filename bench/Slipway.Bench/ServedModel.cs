@@ -25,7 +25,7 @@ internal static class ServedModel
     {
         using var admin = new SlipwayClient(server, (await File.ReadAllTextAsync(Path.Combine(data, "admin.token"))).Trim());
         var suffix = Guid.NewGuid().ToString("N")[..8];
-        var token = (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest($"bench-engineer-{suffix}", "engineer"), default)).Token;
+        var token = (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest($"bench-engineer-{suffix}", "ml_engineer"), default)).Token!;
         using var engineer = new SlipwayClient(server, token);
         if (await engineer.IsModelReadyAsync(Name, default))
         {
@@ -52,7 +52,7 @@ internal static class ServedModel
         }
 
         var version = run.ModelVersion ?? throw new InvalidOperationException($"The pipeline registered no version: {run.Error ?? run.VerdictReason}");
-        var approverToken = (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest($"bench-approver-{suffix}", "approver"), default)).Token;
+        var approverToken = (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest($"bench-approver-{suffix}", "approver"), default)).Token!;
         using var approver = new SlipwayClient(server, approverToken);
         foreach (var stage in new[] { Stage.Staging, Stage.Production })
         {
