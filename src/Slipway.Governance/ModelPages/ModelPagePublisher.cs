@@ -17,6 +17,9 @@ internal sealed class ModelPagePublisher(ModelPageComposer pages, AuditTrail tra
     // What changed since the last page was written; kept when writing fails, and tried again.
     private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
     private readonly List<string> _reasons = [];
+
+    // Written and not committed yet: a commit fails while someone else's git holds the checkout's lock.
+    private readonly HashSet<string> _uncommitted = new(StringComparer.Ordinal);
     private bool _all = true;
     private long _seen;
     private bool _failing;
@@ -90,23 +93,15 @@ internal sealed class ModelPagePublisher(ModelPageComposer pages, AuditTrail tra
     private async Task WriteAsync(string directory, CancellationToken cancellationToken)
     {
         var (folder, address, models) = (new PageFolder(directory), pages.Address, pages.Models());
-        var written = new List<string>();
         foreach (var model in models.Where(model => _all || _changed.Contains(model)))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (folder.Write(PageFolder.FileOf(model), pages.Page(model, address)))
-            {
-                written.Add(PageFolder.FileOf(model));
-            }
+            Write(PageFolder.FileOf(model), pages.Page(model, address));
         }
 
-        written.AddRange(folder.MarkRemoved([.. models.Select(PageFolder.FileOf)]));
-        if (folder.Write(PageFolder.IndexFile, pages.Index(address)))
-        {
-            written.Add(PageFolder.IndexFile);
-        }
-
-        if (written.Count > 0 && options.CommitPages)
+        _uncommitted.UnionWith(folder.MarkRemoved([.. models.Select(PageFolder.FileOf)]));
+        Write(PageFolder.IndexFile, pages.Index(address));
+        if (_uncommitted.Count > 0 && options.CommitPages)
         {
             var git = new GitCheckout(Path.GetFullPath(directory));
             if (!await git.ExistsAsync(cancellationToken))
@@ -114,7 +109,18 @@ internal sealed class ModelPagePublisher(ModelPageComposer pages, AuditTrail tra
                 throw new SlipwayException(ErrorCode.FailedPrecondition, $"'{directory}' is in no git checkout, or there is no git; run git init there, or leave --docs-git out.");
             }
 
-            await git.CommitAsync(written, Message(), cancellationToken);
+            await git.CommitAsync([.. _uncommitted], Message(), cancellationToken);
+        }
+
+        _uncommitted.Clear();
+
+        // At the start an unchanged file may be one that the server before wrote and could not commit.
+        void Write(string file, string content)
+        {
+            if (folder.Write(file, content) || _all)
+            {
+                _uncommitted.Add(file);
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Playwright;
 
 namespace Slipway.EndToEnd.Pages;
@@ -70,5 +71,29 @@ public sealed class Browser : IAsyncDisposable
         page.PageError += (_, error) => complaints.Add($"{path}: {error}");
         await page.GotoAsync(path, new PageGotoOptions { WaitUntil = WaitUntilState.Load });
         return (page, complaints);
+    }
+}
+
+internal static class PageWaits
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+
+    /// <summary>Waits for an address that holds the text, and for its page to be loaded.</summary>
+    public static Task ArriveAsync(this IPage page, string text) => page.ArriveAsync(url => url.OriginalString.Contains(text, StringComparison.Ordinal));
+
+    /// <summary>
+    /// Waits for an address, and for its page to be loaded. It looks again and again: <c>WaitForURLAsync</c> looks once and then waits for a
+    /// navigation, and never ends when the navigation falls between the two.
+    /// </summary>
+    public static async Task ArriveAsync(this IPage page, Func<Uri, bool> expected)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (!expected(new Uri(page.Url)))
+        {
+            Assert.True(Stopwatch.GetElapsedTime(started) < Limit, $"After {Limit} the page is still {page.Url}.");
+            await Task.Delay(20);
+        }
+
+        await page.WaitForLoadStateAsync(LoadState.Load, new PageWaitForLoadStateOptions { Timeout = (float)Limit.TotalMilliseconds });
     }
 }

@@ -71,7 +71,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         var (page, complaints) = await pages.OpenAsync($"/governance/audit?model={Seed.Model}");
         await page.GetByRole(AriaRole.Textbox, new PageGetByRoleOptions { Name = "Who" }).FillAsync("grace");
         await page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = "Show", Exact = true }).ClickAsync();
-        await page.WaitForURLAsync(url => url.Contains("actor=grace", StringComparison.Ordinal));
+        await page.ArriveAsync("actor=grace");
         var rows = await page.Locator(".timeline tr[data-row]").AllInnerTextsAsync();
         Assert.NotEmpty(rows);
         Assert.All(rows, row => Assert.Contains("grace", row, StringComparison.Ordinal));
@@ -99,7 +99,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         {
             await page.Keyboard.PressAsync("g");
             await page.Keyboard.PressAsync(key);
-            await page.WaitForURLAsync(url => new Uri(url).AbsolutePath == path, new PageWaitForURLOptions { WaitUntil = WaitUntilState.DOMContentLoaded });
+            await page.ArriveAsync(url => url.AbsolutePath == path);
         }
 
         await page.Keyboard.PressAsync("?");
@@ -114,9 +114,9 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         await page.Keyboard.PressAsync("/");
         await page.Keyboard.TypeAsync("xgboost-deep");
         await page.Keyboard.PressAsync("Enter");
-        await page.WaitForURLAsync("**/search?q=*");
+        await page.ArriveAsync("/search?q=");
         await page.Locator("main section a").First.ClickAsync();
-        await page.WaitForURLAsync("**/runs/*");
+        await page.ArriveAsync("/runs/");
         Assert.Empty(complaints);
         await page.CloseAsync();
     }
@@ -223,7 +223,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         Assert.Contains("filter", await page.Locator(".notice.bad").InnerTextAsync(), StringComparison.OrdinalIgnoreCase);
         await page.Locator("input[name=filter]").FillAsync("metrics.auc > 0.66");
         await page.Locator("input[name=filter]").PressAsync("Enter");
-        await page.WaitForURLAsync("**filter=metrics.auc+%3E+0.66**");
+        await page.ArriveAsync("filter=metrics.auc+%3E+0.66");
         Assert.Equal(2, await page.Locator("tr[data-row]").CountAsync());
         Assert.Empty(complaints);
         await page.CloseAsync();

@@ -45,7 +45,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await page.Keyboard.PressAsync("f");
         await page.Keyboard.TypeAsync("params.trainer = 'mlp' AND metrics.val_auc > 0.84");
         await page.Keyboard.PressAsync("Enter");
-        await page.WaitForURLAsync("**filter=**");
+        await page.ArriveAsync("filter=");
         Assert.All(await page.Locator("table.runs tbody td.name a:first-child").AllInnerTextsAsync(), name => Assert.StartsWith("mlp-", name, StringComparison.Ordinal));
         Assert.DoesNotContain("order=&", page.Url, StringComparison.Ordinal);
 
@@ -66,9 +66,9 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await page.Locator("input[name=column][value='metrics.accuracy']").CheckAsync();
         await page.Locator("input[name=column][value='tags.team']").CheckAsync();
         await page.Locator("details[data-columns] button").ClickAsync();
-        await page.WaitForURLAsync("**column=metrics.accuracy&column=tags.team**");
+        await page.ArriveAsync("column=metrics.accuracy&column=tags.team");
         await page.Locator("th a", new PageLocatorOptions { HasText = "accuracy" }).ClickAsync();
-        await page.WaitForURLAsync("**order=**");
+        await page.ArriveAsync("order=");
 
         var address = page.Url;
         var header = page.Locator("th[aria-sort]");
@@ -131,12 +131,12 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         Assert.Contains($"run={ExperimentsFixture.Run(9999)}&run={ExperimentsFixture.Run(9997)}", page.Url, StringComparison.Ordinal);
         Assert.NotEqual("none", await page.EvaluateAsync<string>("getComputedStyle(document.activeElement).outlineStyle"));
         await page.Locator("a[rel=next]").PressAsync("Enter");
-        await page.WaitForURLAsync("**page=**");
+        await page.ArriveAsync("page=");
         await Assertions.Expect(page.Locator("[data-selected-count]")).ToHaveTextAsync("2 selected");
         await page.Keyboard.PressAsync("j");
         await page.Keyboard.PressAsync("x");
         await page.Keyboard.PressAsync("c");
-        await page.WaitForURLAsync("**/experiments/compare?**");
+        await page.ArriveAsync("/experiments/compare?");
         Assert.Equal(3, page.Url.Split("run=").Length - 1);
         Assert.Empty(complaints);
         await page.CloseAsync();
@@ -148,7 +148,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         var (page, complaints) = await experiments.OpenAsync("/experiments/2?nested=true");
         Assert.Equal(0, await page.Locator("tr.child").CountAsync());
         await page.Locator("a.children").ClickAsync();
-        await page.WaitForURLAsync($"**open={experiments.ParentRun}**");
+        await page.ArriveAsync($"open={experiments.ParentRun}");
         Assert.Equal(6, await page.Locator("tr.child").CountAsync());
         await page.Locator("a.children").ClickAsync();
         await Assertions.Expect(page.Locator("tr.child")).ToHaveCountAsync(0);
@@ -170,7 +170,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         Assert.Equal("trained on leaked labels", await page.Locator(".confirm input[name=reason]").InputValueAsync());
         await page.Locator(".confirm input[name=name]").FillAsync("churn-2026");
         await page.Locator(".confirm button").ClickAsync();
-        await page.WaitForURLAsync("**deleted=2");
+        await page.ArriveAsync("deleted=2");
         await Assertions.Expect(page.Locator(".actions")).ToContainTextAsync("of 9,998 runs");
         Assert.Contains("trained on leaked labels", await experiments.HtmlAsync("/governance/audit"), StringComparison.Ordinal);
 
@@ -179,7 +179,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = "Restore…" }).ClickAsync();
         await page.Locator(".confirm input[name=reason]").FillAsync("the labels were fine");
         await page.Locator(".confirm button").ClickAsync();
-        await page.WaitForURLAsync("**restored=2");
+        await page.ArriveAsync("restored=2");
         await Assertions.Expect(page.Locator(".actions")).ToContainTextAsync("of 10,000 runs");
         Assert.Empty(complaints);
         await page.CloseAsync();
@@ -206,7 +206,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await Assertions.Expect(page.Locator(".notice.bad")).ToContainTextAsync("already exists");
         await page.Locator("form[method=post] input[name=name]").FillAsync("made by hand");
         await page.Locator("form[method=post] button").ClickAsync();
-        await page.WaitForURLAsync(url => new Uri(url).AbsolutePath.StartsWith("/experiments/", StringComparison.Ordinal));
+        await page.ArriveAsync(url => url.AbsolutePath.StartsWith("/experiments/", StringComparison.Ordinal));
         var path = new Uri(page.Url).AbsolutePath;
         await page.GotoAsync($"{path}/settings");
         await page.Locator("input[name=name]").First.FillAsync("renamed by hand");
@@ -216,7 +216,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await page.Locator("form[action$=stage] input[name=name]").FillAsync("renamed by hand");
         await page.Locator("form[action$=stage] input[name=reason]").FillAsync("a test");
         await page.Locator("form[action$=stage] button").ClickAsync();
-        await page.WaitForURLAsync("**view=deleted");
+        await page.ArriveAsync("view=deleted");
         await page.Locator("tbody a", new PageLocatorOptions { HasText = "renamed by hand" }).ClickAsync();
         await page.GotoAsync($"{path}/settings");
         await page.Locator("form[action$=stage] input[name=reason]").FillAsync("wanted after all");
@@ -248,7 +248,7 @@ public sealed class RunsTableTests(ExperimentsFixture experiments)
         await page.Locator("input[data-filter]").PressAsync("Enter");
         await Assertions.Expect(page.Locator(".actions")).ToContainTextAsync($"of {Enumerable.Range(0, 10_000).Count(i => i % 29 == 7)} runs");
         await page.Locator("table.runs tbody td.name a").First.ClickAsync();
-        await page.WaitForURLAsync("**/runs/*");
+        await page.ArriveAsync("/runs/");
         await page.CloseAsync();
     }
 }
