@@ -70,7 +70,7 @@ public static class SlipwayServer
 
         var services = builder.Services;
         services.AddSingleton(options);
-        services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
+        services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions).Converters.Insert(0, new DeferredJson()));
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         // First, so that it stops last: its checkpoint at shutdown covers what the others write when they stop.
         services.AddSlipwayAuditCheckpoints();
@@ -104,6 +104,8 @@ public static class SlipwayServer
         app.MapSlipwayMonitoring();
         app.MapSlipwayGovernance();
         app.MapSlipwayPages();
+        // Now, so that the handlers can be made while the database is opened.
+        app.UseEndpoints(_ => { });
         return app;
     }
 
@@ -117,6 +119,8 @@ public static class SlipwayServer
             using var data = DataDirectoryLock.Take(options.DataDirectory);
             ClearTemporary(Path.Combine(options.DataDirectory, "tmp"));
             await using var app = Build(options);
+            // The first request would otherwise wait while the handlers of all routes are made; they need nothing of the database.
+            _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             // Told now, not by the first upload.
             await app.Services.GetRequiredService<BlobStore>().CheckAsync(cancellationToken);
             // Opens the database and applies migrations before the first request can ask.
@@ -129,8 +133,6 @@ public static class SlipwayServer
 
             DemandSomebody(options, first);
             await StartAsync(app, cancellationToken);
-            // The first request would otherwise wait while the handlers of all routes are made.
-            _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
             if (first.SignInCode is not null)
             {

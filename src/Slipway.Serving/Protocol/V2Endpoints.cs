@@ -25,11 +25,12 @@ internal static class V2Endpoints
     public static void MapV2(this IEndpointRouteBuilder app)
     {
         var v2 = app.MapGroup("").WithMetadata(new ErrorShape(ErrorEnvelope.OpenInference));
-        var infer = app.ServiceProvider.GetRequiredService<InferHandler>();
+        // At the first prediction: it asks for the database, which is opened after the routes are mapped.
+        var infer = new Lazy<InferHandler>(app.ServiceProvider.GetRequiredService<InferHandler>);
 
         // A bare delegate: parameter binding and result objects would cost more than the model.
-        v2.MapPost(Model + "/infer", (RequestDelegate)infer.Invoke).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with the version in production");
-        v2.MapPost(Version + "/infer", (RequestDelegate)infer.Invoke).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with a version named by number, stage or alias");
+        v2.MapPost(Model + "/infer", (RequestDelegate)(context => infer.Value.Invoke(context))).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with the version in production");
+        v2.MapPost(Version + "/infer", (RequestDelegate)(context => infer.Value.Invoke(context))).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with a version named by number, stage or alias");
         v2.MapPost(Model + "/labels", Label).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Say what turned out to be true for predictions");
 
         // Health answers have no body, and so no content type either: OpenAPI proxies fail on an empty JSON body.

@@ -23,23 +23,20 @@ internal sealed class AuditCheckpointer(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        await Task.Yield(); // The server does not wait for the key to be made.
         using var timer = new PeriodicTimer(Tick < options.Audit.CheckpointInterval ? Tick : options.Audit.CheckpointInterval, clock);
-        do
+        while (await timer.WaitForNextTickAsync(stoppingToken))
         {
             if (clock.GetUtcNow() >= _pausedUntil)
             {
                 await TryAsync(atOnce: false, stoppingToken);
             }
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     private async Task TryAsync(bool atOnce, CancellationToken cancellationToken)
     {
         try
         {
-            await checkpoints.KeyAsync(cancellationToken);
             if (IsDue(atOnce) && await leases.TryAcquireAsync(LeaseName, TimeSpan.FromMinutes(1), cancellationToken) is { } lease)
             {
                 if (await checkpoints.WriteAsync(cancellationToken) is { } written)

@@ -11,6 +11,7 @@ using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
 using Slipway.Identity;
 using Slipway.Storage;
+using Slipway.Web.Http;
 
 namespace Slipway.Tests.Hosting;
 
@@ -40,7 +41,7 @@ internal sealed class AreaHost : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(System.Net.IPAddress.Loopback, 0));
         builder.Services.AddSlipwayStorage(TestDatabase.Options(data));
-        builder.Services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions));
+        builder.Services.ConfigureHttpJsonOptions(json => JsonDefaults.Apply(json.SerializerOptions).Converters.Insert(0, new DeferredJson()));
         services(builder.Services);
         var app = builder.Build();
         app.UseExceptionHandler(handler => handler.Run(AnswerError));
