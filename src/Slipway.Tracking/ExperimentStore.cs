@@ -9,21 +9,44 @@ using Slipway.Tracking.Search;
 namespace Slipway.Tracking;
 
 /// <summary>Owns <c>experiments</c> and <c>experiment_tags</c>.</summary>
-public sealed class ExperimentStore(Database database)
+public sealed class ExperimentStore(Database database, StorageOptions options)
 {
     /// <summary>Kind of an experiment in the audit trail.</summary>
     public const string NodeKind = "experiment";
 
     private const string Columns =
-        "e.id AS Id, e.name AS Name, e.lifecycle_stage AS Stage, e.created_at_ms AS CreatedAtMs, e.updated_at_ms AS UpdatedAtMs";
+        "e.id AS Id, e.name AS Name, e.lifecycle_stage AS Stage, e.created_at_ms AS CreatedAtMs, e.updated_at_ms AS UpdatedAtMs, e.artifact_location AS ArtifactLocation";
 
     /// <summary>Makes an experiment and returns its id.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: the name; AlreadyExists, also when a deleted one holds the name.</exception>
-    public Task<string> CreateAsync(string name, IReadOnlyDictionary<string, string>? tags, Caller by, CancellationToken cancellationToken)
+    public Task<string> CreateAsync(string name, IReadOnlyDictionary<string, string>? tags, Caller by, CancellationToken cancellationToken) => CreateAsync(name, tags, null, by, cancellationToken);
+
+    /// <summary>The same with a place of its own below the artifact root, checked already; null for the one its number gives it.</summary>
+    internal Task<string> CreateAsync(string name, IReadOnlyDictionary<string, string>? tags, string? location, Caller by, CancellationToken cancellationToken)
     {
         CheckName(name);
         CheckTags(tags);
-        return database.WriteAsync(transaction => Insert(transaction, name, tags, by), cancellationToken);
+        return database.WriteAsync(transaction => Insert(transaction, name, tags, by, location), cancellationToken);
+    }
+
+    /// <summary>Puts Default below the artifact root, when there is one and Default has no runs: it was made before anybody could say where its files go.</summary>
+    public async Task PlaceDefaultAsync(Caller by, CancellationToken cancellationToken)
+    {
+        if (options.ArtifactRoot is not { } root)
+        {
+            return;
+        }
+
+        await database.WriteAsync(transaction =>
+        {
+            var location = $"{root}/0";
+            if (transaction.Connection.Execute(
+                "UPDATE experiments SET artifact_location = @location WHERE id = 0 AND artifact_location IS NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment_id = 0)",
+                new { location }) > 0)
+            {
+                transaction.Audit(by, "experiment.artifact_location_set", Node(0), after: new { artifact_location = location });
+            }
+        }, cancellationToken);
     }
 
     /// <summary>The id of the experiment of this name, made when there is none.</summary>
@@ -40,10 +63,10 @@ public sealed class ExperimentStore(Database database)
     }
 
     /// <summary>The same inside the caller's transaction; the name is checked already.</summary>
-    internal static string GetOrCreate(WriteTransaction transaction, string name, Caller by) =>
+    internal string GetOrCreate(WriteTransaction transaction, string name, Caller by) =>
         transaction.Connection.QueryFirstOrDefault<(long Id, string Stage)?>("SELECT id, lifecycle_stage FROM experiments WHERE name = @name", new { name }) switch
         {
-            null => Insert(transaction, name, null, by),
+            null => Insert(transaction, name, null, by, null),
             { Stage: "active" } found => Text(found.Id),
             var deleted => throw new SlipwayException(ErrorCode.FailedPrecondition,
                 $"Experiment '{name}' (id {deleted.Value.Id}) is deleted; restore it or choose another name."),
@@ -183,7 +206,7 @@ public sealed class ExperimentStore(Database database)
 
     internal static NodeRef Node(long id) => new(NodeKind, Text(id));
 
-    private static string Insert(WriteTransaction transaction, string name, IReadOnlyDictionary<string, string>? tags, Caller by)
+    private string Insert(WriteTransaction transaction, string name, IReadOnlyDictionary<string, string>? tags, Caller by, string? location)
     {
         var id = transaction.Connection.ExecuteScalar<long?>(
             """
@@ -191,6 +214,11 @@ public sealed class ExperimentStore(Database database)
             ON CONFLICT (name) DO NOTHING RETURNING id
             """,
             new { name, now = transaction.NowMs }) ?? throw NameTaken(name);
+        if ((location ?? (options.ArtifactRoot is { } root ? $"{root}/{Text(id)}" : null)) is { } place)
+        {
+            transaction.Connection.Execute("UPDATE experiments SET artifact_location = @place WHERE id = @id", new { id, place });
+        }
+
         foreach (var (key, value) in tags ?? new Dictionary<string, string>())
         {
             WriteTag(transaction.Connection, id, key, value);
@@ -207,14 +235,18 @@ public sealed class ExperimentStore(Database database)
 
     private static List<ExperimentRecord> Load(DbConnection connection, string where, object? parameters)
     {
-        var rows = connection.Query<(long Id, string Name, string Stage, long CreatedAtMs, long UpdatedAtMs)>($"SELECT {Columns} FROM experiments e {where}", parameters).AsList();
+        var rows = connection.Query<(long Id, string Name, string Stage, long CreatedAtMs, long UpdatedAtMs, string? ArtifactLocation)>($"SELECT {Columns} FROM experiments e {where}", parameters).AsList();
         var tags = connection.Query<(long Id, string Key, string Value)>(
                 $"SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id {SqlDialect.Of(connection).InNumbers("@ids")} ORDER BY experiment_id, key",
                 new { ids = $"[{string.Join(',', rows.Select(row => row.Id))}]" })
             .ToLookup(tag => tag.Id);
-        return rows.ConvertAll(row => new ExperimentRecord(
-            Text(row.Id), row.Name, row.Stage != "active", row.CreatedAtMs, row.UpdatedAtMs,
-            tags[row.Id].ToDictionary(tag => tag.Key, tag => tag.Value, StringComparer.Ordinal)));
+        return rows.ConvertAll(row =>
+        {
+            var record = new ExperimentRecord(
+                Text(row.Id), row.Name, row.Stage != "active", row.CreatedAtMs, row.UpdatedAtMs,
+                tags[row.Id].ToDictionary(tag => tag.Key, tag => tag.Value, StringComparer.Ordinal));
+            return row.ArtifactLocation is { } location ? record with { ArtifactLocation = location } : record;
+        });
     }
 
     internal static void CheckName(string name)

@@ -106,6 +106,7 @@ internal sealed class RunRows
         {
             ModelInputs = ModelInputs(info.Run),
             ModelOutputs = ModelOutputs(info.Run),
+            ArtifactLocation = info.Location is { } location ? Text(location) : null,
         };
     }
 
@@ -115,7 +116,7 @@ internal sealed class RunRows
     // In the order of Read.
     private static string[] Texts(string chosen) =>
     [
-        $"SELECT id, run_id, experiment_id, name, user_id, status, start_at_ms, end_at_ms, lifecycle_stage FROM runs WHERE id {chosen} ORDER BY id",
+        $"SELECT id, run_id, experiment_id, name, user_id, status, start_at_ms, end_at_ms, lifecycle_stage, (SELECT artifact_location FROM experiments e WHERE e.id = experiment_id) FROM runs WHERE id {chosen} ORDER BY id",
         $"SELECT run, key, value, at_ms, step, is_nan FROM latest_metrics WHERE run {chosen} ORDER BY run, key",
         $"SELECT run, key, value FROM params WHERE run {chosen} ORDER BY run, key",
         $"SELECT run, key, value FROM tags WHERE run {chosen} ORDER BY run, key",
@@ -139,7 +140,7 @@ internal sealed class RunRows
         {
             _infos.Add(new Info(
                 rows.Integer(0), Keep(rows.Utf8(1)), rows.Integer(2), Keep(rows.Utf8(3)), Keep(rows.Utf8(4)), Keep(rows.Utf8(5)), rows.Integer(6),
-                rows.IsNull(7) ? null : rows.Integer(7), Keep(rows.Utf8(8))));
+                rows.IsNull(7) ? null : rows.Integer(7), Keep(rows.Utf8(8)), rows.IsNull(9) ? null : Keep(rows.Utf8(9))));
         }
     }
 
@@ -232,7 +233,7 @@ internal sealed class RunRows
     public readonly record struct Slice(int Start, int Length);
 
     /// <summary>A row of <c>runs</c>.</summary>
-    public readonly record struct Info(long Run, Slice RunId, long Experiment, Slice Name, Slice User, Slice Status, long StartMs, long? EndMs, Slice Stage);
+    public readonly record struct Info(long Run, Slice RunId, long Experiment, Slice Name, Slice User, Slice Status, long StartMs, long? EndMs, Slice Stage, Slice? Location);
 
     /// <summary>A row of <c>latest_metrics</c>.</summary>
     public readonly record struct Metric(long Run, Slice Key, double Value, long AtMs, long Step);

@@ -81,6 +81,9 @@ public sealed record RunTableRow(
     string RunId, string ExperimentId, string Name, string UserId, RunStatus Status, long StartTimeMs, long? EndTimeMs, bool NamesDataset, string? ParentRunId,
     long Children, IReadOnlyDictionary<string, double> Metrics, IReadOnlyDictionary<RunColumn, string> Texts)
 {
+    /// <summary>Where clients put the files of the experiment's runs by themselves; null when they send them to the server.</summary>
+    public string? ArtifactLocation { get; init; }
+
     /// <summary>What the column shows; null when the run has nothing there. A metric is in <see cref="Metrics"/>.</summary>
     public string? Text(RunColumn column) => column switch
     {
@@ -93,7 +96,7 @@ public sealed record RunTableRow(
             "status" => RunStore.StatusText(Status),
             "start_time" => StartTimeMs.ToString(CultureInfo.InvariantCulture),
             "end_time" => EndTimeMs?.ToString(CultureInfo.InvariantCulture),
-            "artifact_uri" => $"mlflow-artifacts:/{ExperimentId}/{RunId}/artifacts",
+            "artifact_uri" => $"{ArtifactLocation ?? $"mlflow-artifacts:/{ExperimentId}"}/{RunId}/artifacts",
             _ => null,
         },
         _ => Texts.GetValueOrDefault(column),
@@ -352,7 +355,8 @@ public sealed class RunTable(Database database)
             $"""
             SELECT r.id AS Id, r.run_id AS RunId, r.experiment_id AS Experiment, r.name AS Name, r.user_id AS UserId, r.status AS Status, r.start_at_ms AS StartMs,
                    r.end_at_ms AS EndMs, CASE WHEN EXISTS (SELECT 1 FROM run_inputs i WHERE i.run = r.id) THEN 1 ELSE 0 END AS NamesDataset,
-                   (SELECT t.value FROM tags t WHERE t.run = r.id AND {ParentOfTag}) AS ParentRunId
+                   (SELECT t.value FROM tags t WHERE t.run = r.id AND {ParentOfTag}) AS ParentRunId,
+                   (SELECT e.artifact_location FROM experiments e WHERE e.id = r.experiment_id) AS ArtifactLocation
               FROM runs r WHERE r.id {chosen}
             """, ids).ToDictionary(row => row.Id);
         var children = connection.Query<(string Parent, long Count)>(
@@ -384,7 +388,10 @@ public sealed class RunTable(Database database)
                 row.RunId, ExperimentStore.Text(row.Experiment), row.Name, row.UserId, Enum.Parse<RunStatus>(row.Status, ignoreCase: true), row.StartMs, row.EndMs,
                 row.NamesDataset != 0, row.ParentRunId, children.GetValueOrDefault(row.RunId),
                 metrics?[id].ToDictionary(metric => metric.Key, metric => metric.IsNan != 0 ? double.NaN : metric.Value, StringComparer.Ordinal) ?? [],
-                textsOf[id].ToDictionary(text => text.Column, text => text.Value));
+                textsOf[id].ToDictionary(text => text.Column, text => text.Value))
+            {
+                ArtifactLocation = row.ArtifactLocation,
+            };
         });
 
         string? Keys(RunColumnKind kind)
@@ -415,5 +422,7 @@ public sealed class RunTable(Database database)
         public long NamesDataset { get; init; }
 
         public string? ParentRunId { get; init; }
+
+        public string? ArtifactLocation { get; init; }
     }
 }

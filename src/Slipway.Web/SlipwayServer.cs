@@ -132,6 +132,7 @@ public static class SlipwayServer
             }
 
             DemandSomebody(options, first);
+            await app.Services.GetRequiredService<ExperimentStore>().PlaceDefaultAsync(Caller.System("tracking"), cancellationToken);
             await StartAsync(app, cancellationToken);
             await output.WriteLineAsync($"Slipway {OperationsEndpoints.Version} listens on {string.Join(" and ", app.Urls)}; data in {options.DataDirectory}.");
             if (first.SignInCode is not null)

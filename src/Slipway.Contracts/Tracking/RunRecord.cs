@@ -95,8 +95,11 @@ public sealed record RunRecord(
     /// <summary>What is amiss with the run; empty when nothing is.</summary>
     public IReadOnlyList<string> Flags => Inputs.Count == 0 ? [DatasetMissing] : [];
 
+    /// <summary>Where clients put the files of the experiment's runs by themselves; null when they send them to the server.</summary>
+    public string? ArtifactLocation { get; init; }
+
     /// <summary>Where MLflow's clients put and fetch the run's files.</summary>
-    public string ArtifactUri => $"mlflow-artifacts:/{ExperimentId}/{RunId}/artifacts";
+    public string ArtifactUri => $"{ArtifactLocation ?? $"mlflow-artifacts:/{ExperimentId}"}/{RunId}/artifacts";
 
     /// <summary>The source commit: from the environment, else from the tag MLflow's clients set; null when neither says.</summary>
     public string? GitCommit => Environment?.Git?.Commit ?? Tags.GetValueOrDefault("mlflow.source.git.commit");
@@ -129,7 +132,7 @@ public sealed record ExperimentRecord(
     string ExperimentId, string Name, bool Deleted, long CreatedAtMs, long UpdatedAtMs, IReadOnlyDictionary<string, string> Tags)
 {
     /// <summary>Where MLflow's clients put the files of its runs.</summary>
-    public string ArtifactLocation => $"mlflow-artifacts:/{ExperimentId}";
+    public string ArtifactLocation { get; init; } = $"mlflow-artifacts:/{ExperimentId}";
 }
 
 /// <summary>Answer of <c>GET /api/slipway/v1/experiments</c>.</summary>

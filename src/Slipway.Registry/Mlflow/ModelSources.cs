@@ -120,7 +120,7 @@ internal sealed class ModelSources(
         }
 
         var run = runs.Get(runId);
-        var owned = System.IO.Path.GetFullPath($"{Uri.UnescapeDataString(root["file://".Length..])}/{run.ExperimentId}/{run.RunId}/artifacts");
+        var owned = System.IO.Path.GetFullPath($"{Uri.UnescapeDataString(PlaceOf(run, root)["file://".Length..])}/{run.RunId}/artifacts");
         // An address escapes, a plain path does not.
         var path = System.IO.Path.GetFullPath("/" + (address.Text.StartsWith('/') ? address.Path : Uri.UnescapeDataString(address.Path)));
         if (path != owned && !path.StartsWith(owned + "/", StringComparison.Ordinal))
@@ -138,6 +138,10 @@ internal sealed class ModelSources(
 
         return OfFiles(found, path == owned ? "" : path[(owned.Length + 1)..], run.RunId, null);
     }
+
+    // Of the place the run's experiment was given only what is below the root of today counts.
+    private static string PlaceOf(RunRecord run, string root) =>
+        run.ArtifactLocation is { } location && location.StartsWith(root + "/", StringComparison.Ordinal) ? location : $"{root}/{run.ExperimentId}";
 
     private static List<string> Walk(SourceAddress address, string path)
     {
@@ -185,7 +189,7 @@ internal sealed class ModelSources(
             throw address.Refused("an object store is read only below the server's --artifact-root, for the run that 'run_id' names");
         }
 
-        var place = S3Location.Parse(root, "--artifact-root").Below($"{run.ExperimentId}/{run.RunId}/artifacts");
+        var place = S3Location.Parse(PlaceOf(run, root), "--artifact-root").Below($"{run.RunId}/artifacts");
         if (address.Authority != place.Bucket || (address.Path != place.Prefix && !address.Path.StartsWith(place.Prefix + "/", StringComparison.Ordinal)))
         {
             throw address.Refused($"it is not below the artifacts of run {run.RunId}, {place}");

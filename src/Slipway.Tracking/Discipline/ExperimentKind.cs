@@ -29,7 +29,7 @@ internal sealed class ExperimentKind(Database database, ExperimentStore experime
         var name = parsed.Text("name");
         var (definition, changed) = await database.WriteAsync(transaction =>
         {
-            ExperimentStore.GetOrCreate(transaction, name, by);
+            experiments.GetOrCreate(transaction, name, by);
             return DefinitionStore.Put(transaction, by, Kind, name, yaml);
         }, cancellationToken);
         return new AppliedDefinition(Kind, name, definition.Version, changed);

@@ -28,15 +28,40 @@ internal static class ArtifactEndpoints
     public static void MapDownload(IEndpointRouteBuilder app) =>
         app.MapGet("/get-artifact", Download).May(Permission.Read).WithMetadata(new ErrorShape(ErrorEnvelope.Mlflow));
 
-    private static IResult List(HttpContext context, RunStore runs)
+    private static async Task<IResult> List(HttpContext context, RunStore runs, DirectArtifacts direct, CancellationToken cancellationToken)
     {
         var run = runs.Get(RunEndpoints.QueryRunId(context));
         var folder = MlflowHttp.Query(context, "path");
-        return MlflowHttp.Answer(new ListArtifactsResponse(run.ArtifactUri, MlflowHttp.OrNull(Children(run.Artifacts, folder, fullPath: true))));
+        var files = Children(run.Artifacts, folder, fullPath: true);
+        if (run.ArtifactLocation is not null)
+        {
+            // What the server was sent comes first where both have a name.
+            var own = files.Select(file => file.Path).ToHashSet(StringComparer.Ordinal);
+            files.AddRange((await direct.ListAsync(run, folder, cancellationToken)).Where(file => !own.Contains(file.Path)).Select(file => new MlflowFile(file.Path, file.SizeBytes is null, file.SizeBytes)));
+            files.Sort((a, b) => string.CompareOrdinal(a.Path, b.Path));
+        }
+
+        return MlflowHttp.Answer(new ListArtifactsResponse(run.ArtifactUri, MlflowHttp.OrNull(files)));
     }
 
-    private static IResult Download(HttpContext context, ArtifactStore artifacts, BlobStore blobs) =>
-        Send(context, artifacts.Get(RunEndpoints.QueryRunId(context), MlflowHttp.Required(MlflowHttp.Query(context, "path"), "path")), blobs);
+    private static async Task<IResult> Download(HttpContext context, RunStore runs, ArtifactStore artifacts, DirectArtifacts direct, BlobStore blobs, CancellationToken cancellationToken)
+    {
+        var (runId, path) = (RunEndpoints.QueryRunId(context), MlflowHttp.Required(MlflowHttp.Query(context, "path"), "path"));
+        try
+        {
+            return Send(context, artifacts.Get(runId, path), blobs);
+        }
+        catch (SlipwayException e) when (e.Code is ErrorCode.NotFound)
+        {
+            if (runs.Find(runId) is { ArtifactLocation: not null } run && await direct.OpenAsync(run, path, cancellationToken) is { } content)
+            {
+                Guard(context);
+                return Results.Stream(content, "application/octet-stream", path[(path.LastIndexOf('/') + 1)..], enableRangeProcessing: true);
+            }
+
+            throw;
+        }
+    }
 
     private static IResult ProxyList(HttpContext context, RunStore runs, LoggedModelStore models, ArtifactStore artifacts)
     {
@@ -117,13 +142,18 @@ internal static class ArtifactEndpoints
         return [.. children.Values];
     }
 
-    // A file of a run may be anything, a page with scripts too: the browser saves it and never runs it in our name.
     internal static IResult Send(HttpContext context, RunArtifact file, BlobStore blobs)
     {
-        context.Response.Headers.XContentTypeOptions = "nosniff";
-        context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; sandbox";
+        Guard(context);
         return Results.File(
             blobs.PathOf(file.Sha256), "application/octet-stream", file.Path[(file.Path.LastIndexOf('/') + 1)..],
             entityTag: new EntityTagHeaderValue($"\"{file.Sha256}\""), enableRangeProcessing: true);
+    }
+
+    // A file of a run may be anything, a page with scripts too: the browser saves it and never runs it in our name.
+    private static void Guard(HttpContext context)
+    {
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; sandbox";
     }
 }

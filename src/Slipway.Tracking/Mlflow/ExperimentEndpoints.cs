@@ -38,16 +38,12 @@ internal static class ExperimentEndpoints
         }
     }
 
-    private static async Task<IResult> Create(HttpContext context, ExperimentStore experiments, Caller by, CancellationToken cancellationToken)
+    private static async Task<IResult> Create(HttpContext context, ExperimentStore experiments, DirectArtifacts direct, Caller by, CancellationToken cancellationToken)
     {
         var request = await MlflowHttp.ReadAsync<CreateExperimentRequest>(context, cancellationToken);
-        // Files live in this server's blobs; a place of the caller's choosing is how others have been made to read /etc.
-        if (!string.IsNullOrEmpty(request.ArtifactLocation))
-        {
-            throw RunLimits.Invalid("'artifact_location' cannot be chosen: this server keeps the files itself. Leave it out.");
-        }
-
-        var id = await experiments.CreateAsync(MlflowHttp.Required(request.Name, "name"), MlflowHttp.Tags(request.Tags), by, cancellationToken);
+        // A place anywhere is how others have been made to read /etc.
+        var location = string.IsNullOrEmpty(request.ArtifactLocation) ? null : direct.Checked(request.ArtifactLocation);
+        var id = await experiments.CreateAsync(MlflowHttp.Required(request.Name, "name"), MlflowHttp.Tags(request.Tags), location, by, cancellationToken);
         return MlflowHttp.Answer(new CreateExperimentResponse(id));
     }
 

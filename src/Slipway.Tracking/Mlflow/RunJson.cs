@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Slipway.Contracts.Tracking;
 
@@ -45,7 +46,8 @@ internal static class RunJson
             json.WriteNumber(EndTime, end);
         }
 
-        json.WriteString(ArtifactUri, $"mlflow-artifacts:/{ExperimentStore.Text(info.Experiment)}/{System.Text.Encoding.UTF8.GetString(rows.Utf8(info.RunId))}/artifacts");
+        var location = info.Location is { } chosen ? Encoding.UTF8.GetString(rows.Utf8(chosen)) : $"mlflow-artifacts:/{ExperimentStore.Text(info.Experiment)}";
+        json.WriteString(ArtifactUri, $"{location}/{Encoding.UTF8.GetString(rows.Utf8(info.RunId))}/artifacts");
         json.WriteString(LifecycleStage, rows.Utf8(info.Stage));
         json.WriteEndObject();
 

@@ -103,7 +103,7 @@ internal static class FilterSql
         "run_id" => "r.run_id",
         "run_name" => "r.name",
         "status" => "r.status",
-        "artifact_uri" => "('mlflow-artifacts:/' || r.experiment_id || '/' || r.run_id || '/artifacts')",
+        "artifact_uri" => "(coalesce((SELECT e.artifact_location FROM experiments e WHERE e.id = r.experiment_id), 'mlflow-artifacts:/' || r.experiment_id) || '/' || r.run_id || '/artifacts')",
         "user_id" => "r.user_id",
         "start_time" => "r.start_at_ms",
         "end_time" => "r.end_at_ms",

@@ -69,7 +69,7 @@ public sealed class BackupTests : IDisposable
         await FillAsync(to);
         await using (var database = Open(to))
         {
-            await new ExperimentStore(database).CreateAsync("to be replaced", null, Ada, default);
+            await new ExperimentStore(database, to).CreateAsync("to be replaced", null, Ada, default);
         }
 
         Maintenance(from).Backup(File("backup.zip"), (_, _) => { });
@@ -225,7 +225,7 @@ public sealed class BackupTests : IDisposable
         var database = Open(options);
         try
         {
-            return new ExperimentStore(database).FindByName(name);
+            return new ExperimentStore(database, options).FindByName(name);
         }
         finally
         {

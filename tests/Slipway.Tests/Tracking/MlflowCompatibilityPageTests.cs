@@ -20,7 +20,7 @@ public sealed class MlflowCompatibilityPageTests
         | all | a field of the wrong type that no rule names is dropped | refused with `INVALID_PARAMETER_VALUE`, naming the field |
         | all | a text may hold NUL | refused |
         | all searches | `page_token` is an offset; rows that come or go between two pages shift the next one | `page_token` is the place of the last row, bound to filter and order |
-        | experiments/create | `artifact_location` may be any place the server can reach | refused where this server keeps the files itself |
+        | experiments/create | `artifact_location` may be any place the server can reach | below `--artifact-root`; refused where this server keeps the files itself |
         | experiments/update on a deleted experiment | `INVALID_STATE`, 500 | `INVALID_PARAMETER_VALUE`, 400 |
         | experiments/search-datasets | `/api/2.0mlflow/…`, as its proto file spells it, and `/ajax-api/2.0/mlflow/…` | both, and the spelling that was meant |
         | runs/create | no `user_id` leaves it empty; no `start_time` means 0 | the caller's name; now |
