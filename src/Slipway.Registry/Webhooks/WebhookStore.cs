@@ -140,6 +140,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Secr
             foreach (var (id, secret) in transaction.Connection.Query<(string, string)>(Old).AsList())
             {
                 transaction.Connection.Execute("UPDATE webhooks SET sealed_secret = @box, secret = NULL WHERE id = @id", new { id, box = Seal(id, secret) });
+                transaction.Audit(Caller.System("webhooks"), "webhook.secret_encrypted", Node(id), "an earlier build kept it as it was", null);
             }
         }, cancellationToken);
     }

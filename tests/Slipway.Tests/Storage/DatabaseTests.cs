@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Runtime.Versioning;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -51,6 +52,7 @@ public sealed class DatabaseTests : IDisposable
     }
 
     [Fact]
+    [UnsupportedOSPlatform("windows")]
     public async Task Only_their_owner_may_read_the_folder_and_the_files_also_those_of_an_earlier_build()
     {
         Assert.SkipWhen(TestDatabase.IsPostgres || OperatingSystem.IsWindows(), TestDatabase.SqliteOnly);
