@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.Data.Common;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Dapper;
 using Slipway.Contracts;
@@ -30,6 +32,9 @@ public sealed partial class ModelRegistry(
     public const string AliasChangedTopic = "registry.alias_changed";
 
     internal static readonly JsonSerializerOptions ReportOptions = new(JsonDefaults.Options) { RespectNullableAnnotations = true };
+
+    // What a report's content says never changes, so that each is read once.
+    private readonly ConcurrentDictionary<string, string?> _predictions = new(StringComparer.Ordinal);
 
     /// <summary>Finds a version; null when there is none.</summary>
     /// <param name="model">Model.</param>
@@ -89,21 +94,30 @@ public sealed partial class ModelRegistry(
         return blobs.ReadVerifiedAsync(file.Sha256, cancellationToken);
     }
 
-    /// <summary>Every blob that a version rests on: its files, baseline, environment and evaluation report.</summary>
-    public IReadOnlyList<BlobReference> ReferencedBlobs() => database.Read(connection => connection
-        .Query<(string Model, string Version, string Part, string Sha256)>(
-            """
-            SELECT model, version, path, sha256 FROM model_version_files
+    /// <summary>Every blob that a version rests on: its files, baseline, environment, evaluation report and the predictions that this names.</summary>
+    /// <param name="only">Only those of this version; null for all versions.</param>
+    public IReadOnlyList<BlobReference> ReferencedBlobs(ModelVersionRecord? only = null)
+    {
+        const string Reports = "SELECT model, version, 'evaluation report' AS part, evaluation_report_sha256 AS sha256 FROM model_versions WHERE evaluation_report_sha256 IS NOT NULL";
+        var named = Query(
+            $"""
+            SELECT model, version, path AS part, sha256 FROM model_version_files
             UNION ALL
             SELECT model, version, 'baseline', baseline_sha256 FROM model_versions WHERE baseline_sha256 IS NOT NULL
             UNION ALL
             SELECT model, version, 'environment', environment_sha256 FROM model_versions WHERE environment_sha256 IS NOT NULL
             UNION ALL
-            SELECT model, version, 'evaluation report', evaluation_report_sha256 FROM model_versions WHERE evaluation_report_sha256 IS NOT NULL
-            UNION ALL
             SELECT model, version, 'passport', passport_sha256 FROM version_copies WHERE passport_sha256 IS NOT NULL
-            """)
-        .Select(row => new BlobReference(ModelVersionNode.Of(row.Model, row.Version), row.Part, row.Sha256)).ToList());
+            """);
+        var reports = Query(Reports);
+        var predictions = reports.Select(report => PredictionsOf(report.Sha256) is { } sha256 ? report with { Part = "predictions", Sha256 = sha256 } : null);
+        return [.. named, .. reports, .. predictions.OfType<BlobReference>()];
+
+        List<BlobReference> Query(string sql) => database.Read(connection => connection
+            .Query<(string Model, string Version, string Part, string Sha256)>(
+                $"SELECT model, version, part, sha256 FROM ({sql}) b{(only is null ? "" : " WHERE model = @Model AND version = @Version")}", only)
+            .Select(row => new BlobReference(ModelVersionNode.Of(row.Model, row.Version), row.Part, row.Sha256)).ToList());
+    }
 
     /// <summary>Two versions side by side.</summary>
     /// <exception cref="SlipwayException">NotFound.</exception>
@@ -181,6 +195,27 @@ public sealed partial class ModelRegistry(
         _ when StageRules.TryParse(reference, out var stage) => VersionTable.FindInStage(connection, model, stage),
         _ => VersionTable.FindByAlias(connection, model, reference),
     };
+
+    // Null also for a report that is gone or was changed: that is told of the report itself.
+    private string? PredictionsOf(string report)
+    {
+        if (_predictions.TryGetValue(report, out var known))
+        {
+            return known;
+        }
+
+        try
+        {
+            using var content = blobs.OpenRead(report);
+            var json = new byte[content.Length];
+            content.ReadExactly(json);
+            return Convert.ToHexStringLower(SHA256.HashData(json)) == report ? _predictions[report] = ParseReport(json).PredictionsSha256 : null;
+        }
+        catch (SlipwayException)
+        {
+            return null;
+        }
+    }
 
     internal static EvaluationReport ParseReport(byte[] json)
     {

@@ -23,7 +23,7 @@ public sealed class KeyValueStore : IDisposable
     public KeyValueStore(StorageOptions options)
     {
         SqliteLibrary.Initialize();
-        Directory.CreateDirectory(options.DataDirectory);
+        PrivateFiles.CreateDirectory(options.DataDirectory);
         _connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path.Combine(options.DataDirectory, "online.db"), Pooling = false }.ToString());
         _connection.Open();
         _connection.Execute(

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Text.Json;
 
 namespace Slipway.Storage;
 
@@ -82,8 +83,10 @@ public sealed class Lineage(Database database)
     // the model.
     private static readonly string[] Successions = ["descends_from", "triggered"];
 
-    // Of Feeds and the few edges that lead on from it.
-    private static readonly string[] Ingredients = [Feeds, "built_from", "includes", "depends_on"];
+    // From data to views to services, and from each of these to versions, from which other versions may be made.
+    private static readonly string[] Composes = ["built_from", "includes"];
+    private static readonly string[] MakesVersions = [Feeds, "depends_on"];
+    private static readonly string[] Ingredients = [.. MakesVersions, .. Composes];
 
     /// <summary>All edges on paths that lead to <paramref name="node"/>, history included, of the nearest <paramref name="limit"/> nodes.</summary>
     public IReadOnlyList<LineageEdge> Upstream(NodeRef node, int limit = 10_000) => Walk([node], LineageDirection.Upstream, limit, scope: LineageScope.History).Edges;
@@ -127,32 +130,41 @@ public sealed class Lineage(Database database)
         var dialect = SqlDialect.Of(connection);
         dialect.ProbeIndexes(connection);
         var versions = new HashSet<long>();
-        // What arrives by these two relations is a version: no need to look its kind up.
-        using (var walk = Statement.Of(connection,
+        Take(
             $"""
-            WITH RECURSIVE reached (node, is_version) AS (
-                SELECT id, 0 FROM lineage_nodes WHERE id {dialect.InNumbers("$1")}
+            WITH RECURSIVE reached (node) AS (
+                SELECT id FROM lineage_nodes WHERE id {dialect.InNumbers("$1")}
                 UNION
-                SELECT e.to_node, CASE WHEN e.relation IN ('{Feeds}', 'depends_on') THEN 1 ELSE 0 END
-                  FROM reached r CROSS JOIN lineage_edges e WHERE e.from_node = r.node AND e.relation IN ({Texts(Ingredients)}))
-            SELECT node, is_version FROM reached LIMIT $2
-            """))
+                SELECT e.to_node FROM reached r CROSS JOIN {Relations(Composes)} k CROSS JOIN lineage_edges e WHERE e.from_node = r.node AND e.relation = k.relation)
+            SELECT e.to_node FROM reached r CROSS JOIN {Relations(MakesVersions)} k CROSS JOIN lineage_edges e WHERE e.from_node = r.node AND e.relation = k.relation
+            """,
+            FindNodes(connection, ingredients).Values);
+
+        // Few versions lead to others. Asking that of all at once costs half of what it does one by one within the recursion above.
+        List<long> next = [.. versions];
+        while (next.Count > 0 && versions.Count <= CountMax)
         {
-            walk.Bind(1, Array(ingredients.Select(node => FindNode(connection, node)).OfType<long>()));
-            walk.Bind(2, CountMax + 1L);
-            while (walk.Step())
-            {
-                if (walk.Integer(1) == 1)
-                {
-                    versions.Add(walk.Integer(0));
-                }
-            }
+            next = Take(
+                $"SELECT e.to_node FROM {Relations(MakesVersions)} k CROSS JOIN lineage_edges e WHERE e.from_node {dialect.InNumbers("$1")} AND e.relation = k.relation", next);
         }
 
-        var named = first.Where(node => FindNode(connection, node) is { } id && versions.Contains(id)).Take(take).ToList();
-        var known = named.ToHashSet();
-        named.AddRange(versions.OrderDescending().Take(take).Select(id => Node(connection, id)).Where(node => !known.Contains(node)).Take(take - named.Count));
-        return new IngredientUse(named, versions.Count, versions.Count > CountMax);
+        List<long> Take(string sql, IEnumerable<long> nodes)
+        {
+            var added = new List<long>();
+            using var walk = Statement.Of(connection, sql);
+            walk.Bind(1, Array(nodes));
+            while (versions.Count <= CountMax && walk.Step())
+            {
+                if (versions.Add(walk.Integer(0)))
+                {
+                    added.Add(walk.Integer(0));
+                }
+            }
+
+            return added;
+        }
+
+        return new IngredientUse(Name(connection, versions, first, take), versions.Count, versions.Count > CountMax);
     });
 
     /// <summary>The node itself; when there is none and the id names no version, every version of it, at most 1000. Empty when the graph has neither.</summary>
@@ -182,12 +194,54 @@ public sealed class Lineage(Database database)
         return versions;
     });
 
-    private static NodeRef Node(DbConnection connection, long id)
+    // Those asked for first, in their order, then the newest.
+    private static List<NodeRef> Name(DbConnection connection, HashSet<long> versions, IReadOnlyList<NodeRef> first, int take)
     {
-        using var find = Statement.Of(connection, "SELECT kind, name FROM lineage_nodes WHERE id = $1");
-        find.Bind(1, id);
-        find.Step();
-        return new NodeRef(find.Text(0), find.Text(1));
+        if (versions.Count <= take)
+        {
+            // Fewer than may be named: what they are called says which of them were asked for, however many were.
+            var names = Nodes(connection, versions);
+            var asked = names.Values.ToHashSet();
+            List<NodeRef> leading = [.. first.Where(asked.Remove)];
+            return [.. leading, .. names.OrderByDescending(pair => pair.Key).Select(pair => pair.Value).Where(asked.Contains)];
+        }
+
+        var known = FindNodes(connection, first);
+        var ids = first.Select(node => known.GetValueOrDefault(node)).Where(versions.Contains).Distinct().Take(take).ToList();
+        ids.AddRange(versions.Except(ids).OrderDescending().Take(take - ids.Count));
+        var nodes = Nodes(connection, ids);
+        return ids.ConvertAll(id => nodes[id]);
+    }
+
+    private static Dictionary<long, NodeRef> Nodes(DbConnection connection, IReadOnlyCollection<long> ids)
+    {
+        using var find = Statement.Of(connection, $"SELECT id, kind, name FROM lineage_nodes WHERE id {SqlDialect.Of(connection).InNumbers("$1")}");
+        find.Bind(1, Array(ids));
+        var nodes = new Dictionary<long, NodeRef>(ids.Count);
+        while (find.Step())
+        {
+            nodes.Add(find.Integer(0), new NodeRef(find.Text(1), find.Text(2)));
+        }
+
+        return nodes;
+    }
+
+    // One statement for each kind: one for each node is a round trip to PostgreSQL each time.
+    private static Dictionary<NodeRef, long> FindNodes(DbConnection connection, IReadOnlyList<NodeRef> nodes)
+    {
+        var ids = new Dictionary<NodeRef, long>(nodes.Count);
+        foreach (var kind in nodes.GroupBy(node => node.Kind, node => node.Id))
+        {
+            using var find = Statement.Of(connection, $"SELECT name, id FROM lineage_nodes WHERE kind = $1 AND name {SqlDialect.Of(connection).InTexts("$2")}");
+            find.Bind(1, kind.Key);
+            find.Bind(2, JsonSerializer.Serialize(kind));
+            while (find.Step())
+            {
+                ids[new NodeRef(kind.Key, find.Text(0))] = find.Integer(1);
+            }
+        }
+
+        return ids;
     }
 
     internal static long? FindNode(DbConnection connection, NodeRef node)
@@ -300,6 +354,10 @@ public sealed class Lineage(Database database)
         reach.Measure(rows > limit, depth);
         return reach;
     }
+
+    // Rows to join in place of a condition: where one edge's own columns are compared with constants and the table has been analysed, SQLite
+    // (from 3.38) first reads all edges into a Bloom filter, at each question.
+    private static string Relations(string[] texts) => $"({string.Join(" UNION ALL ", texts.Select(text => $"SELECT '{text}' AS relation"))})";
 
     private static string Texts(string[] texts) => $"'{string.Join("', '", texts)}'";
 

@@ -31,6 +31,11 @@ public sealed class SqlDialect
         ? $"IN (SELECT value FROM json_each({parameter}))"
         : $"= ANY (ARRAY(SELECT value FROM json_array_elements_text(CAST({parameter} AS json))))";
 
+    /// <summary>Many pairs of texts as rows with <c>a</c> and <c>b</c>, given as one parameter that holds a JSON array such as <c>[["x","y"]]</c>.</summary>
+    public string TextPairs(string parameter) => _sqlite
+        ? $"(SELECT json_extract(value, '$[0]') AS a, json_extract(value, '$[1]') AS b FROM json_each({parameter}))"
+        : $"(SELECT value ->> 0 AS a, value ->> 1 AS b FROM json_array_elements(CAST({parameter} AS json)))";
+
     /// <summary>The entries of a JSON object in a text column, as rows with <c>key</c> and <c>value</c>.</summary>
     public string JsonEntries(string column) => _sqlite ? $"json_each({column})" : $"json_each_text(CAST({column} AS json))";
 

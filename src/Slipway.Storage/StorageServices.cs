@@ -19,6 +19,7 @@ public static class StorageServices
             options, provider.GetServices<MigrationSet>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<Database>>()));
         services.AddSingleton(provider => BlobStore.Open(provider.GetRequiredService<StorageOptions>()));
         services.AddSingleton<KeyValueStore>();
+        services.AddSingleton<SecretBox>();
         services.AddSingleton<AuditTrail>();
         services.AddSingleton<AuditCheckpoints>();
         services.AddSingleton<Lineage>();

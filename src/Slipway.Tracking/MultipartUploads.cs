@@ -71,7 +71,7 @@ public sealed class MultipartUploads(StorageOptions options, ArtifactStore artif
         var temporary = Path.Combine(Folder(id), $"{number}.{Guid.NewGuid():N}");
         try
         {
-            var (digest, _) = await BlobStore.ReceiveAsync(content, temporary, limitBytes, cancellationToken);
+            var (digest, _) = await BlobReceiver.ReceiveAsync(content, temporary, limitBytes, cancellationToken);
             File.Move(temporary, Part(id, number), overwrite: true);
             upload.Marks[number] = digest;
             return digest;

@@ -1,4 +1,5 @@
 using Slipway.Contracts;
+using Slipway.Storage;
 
 namespace Slipway.Web;
 
@@ -30,14 +31,7 @@ internal sealed class DataDirectoryLock : IDisposable
     {
         try
         {
-            if (OperatingSystem.IsWindows())
-            {
-                Directory.CreateDirectory(directory);
-            }
-            else
-            {
-                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            }
+            PrivateFiles.CreateDirectory(directory);
         }
         catch (IOException e) when ((e.HResult & 0xFFFF) != 28)
         {

@@ -25,24 +25,28 @@ internal sealed class HashedFileContent : HttpContent
 
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
-        // While one block is hashed on another core and written to the wire, nothing waits but the next read.
+        // While one block is hashed on another core and written to the wire, the next is read.
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var buffer = new byte[BlockBytes];
-        int read;
-        while ((read = await _file.ReadAsync(buffer, cancellationToken)) > 0)
+        var (sending, reading) = (new byte[BlockBytes], new byte[BlockBytes]);
+        var length = await _file.ReadAsync(sending, cancellationToken);
+        while (length > 0)
         {
-            var length = read;
-            var hashing = Task.Run(() => hash.AppendData(buffer, 0, length), CancellationToken.None);
+            var (block, bytes) = (sending, length);
+            var hashing = Task.Run(() => hash.AppendData(block, 0, bytes), CancellationToken.None);
+            var next = _file.ReadAsync(reading, CancellationToken.None).AsTask();
             try
             {
-                await stream.WriteAsync(buffer.AsMemory(0, length), cancellationToken);
+                await stream.WriteAsync(block.AsMemory(0, bytes), cancellationToken);
             }
             finally
             {
                 await hashing;
+                await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // Not after the file is closed.
             }
 
-            _sent(length);
+            _sent(bytes);
+            length = await next;
+            (sending, reading) = (reading, sending);
         }
 
         Sha256 = Convert.ToHexStringLower(hash.GetHashAndReset());

@@ -118,3 +118,8 @@ public sealed record ModelInventory(IReadOnlyList<InventoryEntry> Models);
 /// <param name="Sha256">Its name.</param>
 /// <param name="SizeBytes">Its length.</param>
 public sealed record StoredBlob(string Sha256, long SizeBytes);
+
+/// <summary>Answer of <c>POST /blobs/hand-overs</c>: where a caller on the server's own machine may copy content to, in place of sending it.</summary>
+/// <param name="Token">Names the copy in <c>POST /blobs/hand-overs/{token}</c>, which stores it.</param>
+/// <param name="Path">A file that is not there yet, in a folder that only the server's own user can write to.</param>
+public sealed record HandOver(string Token, string Path);

@@ -91,7 +91,7 @@ public sealed class PolicyAudit
     private async Task<List<(string Check, string Detail)>> LookAsync(ModelVersionRecord version, DocumentInfo? card, CancellationToken cancellationToken)
     {
         var faults = new List<(string, string)>();
-        var (files, _, _) = await BlobCheck.RunAsync(_blobs, [.. _registry.ReferencedBlobs().Where(reference => reference.Subject == version.Node)], cancellationToken);
+        var (files, _, _) = await BlobCheck.RunAsync(_blobs, _registry.ReferencedBlobs(version), cancellationToken);
         faults.AddRange(files.Where(check => !check.Passed).Select(check => ("files", check.Detail)));
         if (_lineage.Run(version) is { Passed: false } lineage)
         {

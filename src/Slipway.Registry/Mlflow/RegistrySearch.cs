@@ -59,15 +59,12 @@ internal sealed class RegistrySearch(Database database)
     /// <summary>The newest version of each of these stages, by number; null when there is no such model.</summary>
     public IReadOnlyList<MlflowModelVersion>? Latest(string model, IReadOnlyCollection<Stage> stages) => database.Read(connection =>
     {
-        if (!connection.ExecuteScalar<bool>("SELECT EXISTS (SELECT 1 FROM models WHERE name = @model AND deleted_at_ms IS NULL)", new { model }))
-        {
-            return null;
-        }
-
         // One probe of the index for each stage; a model's versions may be many.
-        return stages.SelectMany(stage => Load(connection,
-                "WHERE v.model = @model AND v.stage = @stage AND v.deleted_at_ms IS NULL ORDER BY v.number DESC LIMIT 1", new { model, stage = StageRules.Name(stage) }))
-            .OrderBy(version => long.Parse(version.Version, CultureInfo.InvariantCulture)).ToList();
+        var newest = stages.Select(stage =>
+            $"(SELECT number FROM model_versions WHERE model = @model AND stage = '{StageRules.Name(stage)}' AND deleted_at_ms IS NULL ORDER BY number DESC LIMIT 1)");
+        var versions = Load(connection, $"WHERE v.model = @model AND v.number IN ({string.Join(", ", newest)}) ORDER BY v.number", new { model });
+        return versions.Count > 0 || connection.ExecuteScalar<bool>("SELECT EXISTS (SELECT 1 FROM models WHERE name = @model AND deleted_at_ms IS NULL)", new { model })
+            ? versions : null;
     });
 
     /// <summary>A model; null when there is none.</summary>

@@ -1,4 +1,3 @@
-using System.Data.Common;
 using System.Text.Json;
 using Dapper;
 using Slipway.Contracts;
@@ -250,18 +249,32 @@ public sealed class LineageQueries(Database database, Lineage lineage, NodeDirec
         return new IngredientUse(versions, versions.Count, walk.Truncated);
     }
 
-    private List<VersionRow> VersionRows(IReadOnlyList<NodeRef> versions) => database.Read(connection => versions.Select(node => Read(connection, node)).ToList());
+    // In one statement: one for each version would be a round trip to PostgreSQL each time.
+    private List<VersionRow> VersionRows(IReadOnlyList<NodeRef> versions) => database.Read(connection =>
+    {
+        var dialect = SqlDialect.Of(connection);
+        dialect.ProbeIndexes(connection);
+        var rows = versions.Select(Unknown).ToDictionary(row => (row.Model, row.Version));
+        using var statement = Statement.Of(connection,
+            $"""
+            SELECT v.model, v.version, v.stage, v.owner, v.feature_schema
+              FROM {dialect.TextPairs("$1")} p CROSS JOIN model_versions v WHERE v.model = p.a AND v.version = p.b
+            """);
+        statement.Bind(1, JsonSerializer.Serialize(rows.Keys.Select(key => (string[])[key.Model, key.Version])));
+        while (statement.Step())
+        {
+            var key = (statement.Text(0), statement.Text(1));
+            rows[key] = rows[key] with { Stage = StageRules.Parse(statement.Text(2)), Owner = statement.Text(3), FeatureSchemaJson = statement.Text(4) };
+        }
 
-    private static VersionRow Read(DbConnection connection, NodeRef node)
+        return rows.Values.ToList();
+    });
+
+    private static VersionRow Unknown(NodeRef node)
     {
         var at = node.Id.LastIndexOf('@');
         var (model, version) = at < 0 ? (node.Id, "") : (node.Id[..at], node.Id[(at + 1)..]);
-        using var statement = Statement.Of(connection, "SELECT stage, owner, feature_schema FROM model_versions WHERE model = $1 AND version = $2");
-        statement.Bind(1, model);
-        statement.Bind(2, version);
-        return statement.Step()
-            ? new VersionRow(node, model, version, StageRules.Parse(statement.Text(0)), statement.Text(1), statement.Text(2))
-            : new VersionRow(node, model, version, null, null, null);
+        return new VersionRow(node, model, version, null, null, null);
     }
 
     private List<AffectedVersion> Affected(List<VersionRow> rows)

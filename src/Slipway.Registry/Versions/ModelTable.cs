@@ -80,10 +80,11 @@ internal static class ModelTable
     /// <summary>Models by name, prompts left out; only the one of that name when it is given.</summary>
     public static IReadOnlyList<ModelSummary> Summaries(DbConnection connection, string? name)
     {
+        // Two texts: with "@name IS NULL OR" in one, the versions in staging of all models would be read for one of them.
         var staging = connection.Query<(string Model, string Version)>(
-                """
+                $"""
                 SELECT model, version FROM model_versions
-                 WHERE stage = 'staging' AND deleted_at_ms IS NULL AND (@name IS NULL OR model = @name) ORDER BY model, number
+                 WHERE stage = 'staging' AND deleted_at_ms IS NULL{(name is null ? "" : " AND model = @name")} ORDER BY model, number
                 """,
                 new { name })
             .ToLookup(row => row.Model, row => row.Version);

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Slipway.Contracts;
 using Slipway.Storage;
 
 namespace Slipway.Registry.Webhooks;
@@ -26,10 +27,17 @@ internal sealed class WebhookDispatcher(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        var sealedAll = false;
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
+                if (!sealedAll)
+                {
+                    await store.SealOldAsync(stoppingToken);
+                    sealedAll = true;
+                }
+
                 await outbox.WaitAsync(Reader, Topics, UntilNextDue(), clock, stoppingToken);
                 await WorkAsync(stoppingToken);
             }
@@ -81,7 +89,7 @@ internal sealed class WebhookDispatcher(
 
     private async Task DeliverAsync(Lease lease, WebhookDelivery delivery, CancellationToken cancellationToken)
     {
-        var answer = await sender.SendAsync(delivery.Url, delivery.Secret, delivery.Id, delivery.Body, cancellationToken);
+        var answer = await AttemptAsync(delivery, cancellationToken);
         TimeSpan? retryAfter = !answer.IsSuccess && answer.MayPass && delivery.Attempts + 1 < options.AttemptsMax
             ? TimeSpan.FromTicks(Math.Min(options.RetryAfterMax.Ticks, options.RetryAfter.Ticks << (int)Math.Min(delivery.Attempts, 20)))
             : null;
@@ -92,6 +100,21 @@ internal sealed class WebhookDispatcher(
         }
 
         await store.NoteAsync(lease, delivery, answer, retryAfter, cancellationToken);
+    }
+
+    private async Task<WebhookAnswer> AttemptAsync(WebhookDelivery delivery, CancellationToken cancellationToken)
+    {
+        string? secret;
+        try
+        {
+            secret = store.FindSecret(delivery.WebhookId);
+        }
+        catch (SlipwayException e)
+        {
+            return new WebhookAnswer(null, null, e.Message); // Never unsigned instead.
+        }
+
+        return await sender.SendAsync(delivery.Url, secret, delivery.Id, delivery.Body, cancellationToken);
     }
 
     private TimeSpan UntilNextDue() => store.NextDueMs() is { } due

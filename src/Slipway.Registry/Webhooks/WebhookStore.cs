@@ -15,10 +15,10 @@ internal sealed record Webhook(
 internal sealed record WebhookChange(string? Name, string? Description, string? Url, IReadOnlyList<WebhookEvent>? Events, string? Secret, string? Status);
 
 /// <summary>One event on its way to one receiver.</summary>
-internal sealed record WebhookDelivery(string Id, string WebhookId, string Url, string? Secret, string Body, long Attempts);
+internal sealed record WebhookDelivery(string Id, string WebhookId, string Url, string Body, long Attempts);
 
 /// <summary>Owns webhooks and their deliveries.</summary>
-internal sealed class WebhookStore(Database database, WebhookSender sender, TimeProvider clock)
+internal sealed class WebhookStore(Database database, WebhookSender sender, SecretBox secrets, TimeProvider clock)
 {
     public const string Active = "ACTIVE";
     public const string Disabled = "DISABLED";
@@ -50,7 +50,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
 
             transaction.Connection.Execute(
                 """
-                INSERT INTO webhooks (id, name, description, url, events, secret, status, created_by, created_at_ms, updated_at_ms)
+                INSERT INTO webhooks (id, name, description, url, events, sealed_secret, status, created_by, created_at_ms, updated_at_ms)
                 VALUES (@id, @Name, @Description, @Url, @events, @secret, @status, @by, @now, @now)
                 """,
                 new
@@ -60,7 +60,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
                     webhook.Description,
                     webhook.Url,
                     events = Json(webhook.Events!),
-                    secret = OrNull(webhook.Secret),
+                    secret = Seal(id, webhook.Secret),
                     status = webhook.Status ?? Active,
                     by = by.Name,
                     now = transaction.NowMs,
@@ -79,7 +79,8 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
             transaction.Connection.Execute(
                 """
                 UPDATE webhooks SET name = coalesce(@Name, name), description = coalesce(@Description, description), url = coalesce(@Url, url),
-                       events = coalesce(@events, events), secret = CASE WHEN @changesSecret = 1 THEN @secret ELSE secret END, status = coalesce(@Status, status), updated_at_ms = @now
+                       events = coalesce(@events, events), sealed_secret = CASE WHEN @changesSecret = 1 THEN @secret ELSE sealed_secret END,
+                       secret = CASE WHEN @changesSecret = 1 THEN NULL ELSE secret END, status = coalesce(@Status, status), updated_at_ms = @now
                  WHERE id = @id
                 """,
                 new
@@ -90,7 +91,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
                     change.Url,
                     events = change.Events is null ? null : Json(change.Events),
                     changesSecret = change.Secret is null ? 0 : 1,
-                    secret = OrNull(change.Secret),
+                    secret = Seal(id, change.Secret),
                     change.Status,
                     now = transaction.NowMs,
                 });
@@ -111,11 +112,37 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
     public async Task<WebhookAnswer> TestAsync(string id, WebhookEvent? wanted, CancellationToken cancellationToken)
     {
         var webhook = Get(id);
-        var secret = database.Read(connection => connection.QueryFirstOrDefault<string>("SELECT secret FROM webhooks WHERE id = @id", new { id }));
         var chosen = wanted ?? webhook.Events[0];
         var body = JsonSerializer.Serialize(
             new Dictionary<string, object> { ["entity"] = chosen.Entity, ["action"] = chosen.Action, ["timestamp"] = clock.GetUtcNow(), ["data"] = WebhookEvent.Known[chosen] }, JsonDefaults.Options);
-        return await sender.SendAsync(webhook.Url, secret, Guid.NewGuid().ToString(), body, cancellationToken);
+        return await sender.SendAsync(webhook.Url, FindSecret(id), Guid.NewGuid().ToString(), body, cancellationToken);
+    }
+
+    /// <summary>What the webhook's deliveries are signed with; null for nothing.</summary>
+    /// <exception cref="SlipwayException">FailedPrecondition: it cannot be decrypted.</exception>
+    public string? FindSecret(string id)
+    {
+        var (box, old) = database.Read(connection => connection.QueryFirstOrDefault<(string? Box, string? Old)>("SELECT sealed_secret, secret FROM webhooks WHERE id = @id", new { id }));
+        return box is null ? old : secrets.Open(box, Node(id).ToString());
+    }
+
+    /// <summary>Encrypts the secrets that an earlier build kept as they were.</summary>
+    public async Task SealOldAsync(CancellationToken cancellationToken)
+    {
+        const string Old = "SELECT id, secret FROM webhooks WHERE secret IS NOT NULL";
+        if (database.Read(connection => connection.QueryFirstOrDefault<string>(Old)) is null)
+        {
+            return;
+        }
+
+        await database.WriteAsync(transaction =>
+        {
+            foreach (var (id, secret) in transaction.Connection.Query<(string, string)>(Old).AsList())
+            {
+                transaction.Connection.Execute("UPDATE webhooks SET sealed_secret = @box, secret = NULL WHERE id = @id", new { id, box = Seal(id, secret) });
+                transaction.Audit(Caller.System("webhooks"), "webhook.secret_encrypted", Node(id), "an earlier build kept it as it was", null);
+            }
+        }, cancellationToken);
     }
 
     /// <summary>Turns an event into a delivery for each webhook that asks for it, in the transaction that moves the reader on.</summary>
@@ -134,7 +161,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
     /// <summary>Deliveries that are due, the longest due first.</summary>
     public IReadOnlyList<WebhookDelivery> Due(long nowMs, int max) => database.Read(connection => connection.Query<WebhookDelivery>(
         """
-        SELECT d.id AS Id, d.webhook_id AS WebhookId, w.url AS Url, w.secret AS Secret, d.body AS Body, d.attempts AS Attempts
+        SELECT d.id AS Id, d.webhook_id AS WebhookId, w.url AS Url, d.body AS Body, d.attempts AS Attempts
           FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
          WHERE d.state = 'waiting' AND d.due_at_ms <= @nowMs AND w.status = 'ACTIVE' ORDER BY d.due_at_ms, d.id LIMIT @max
         """,
@@ -200,7 +227,7 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
     private static List<Webhook> Query(DbConnection connection, string where, object parameters) => connection
         .Query<(string Id, string Name, string? Description, string Url, string Events, string Status, long HasSecret, long CreatedAtMs, long UpdatedAtMs)>(
             $"""
-            SELECT id, name, description, url, events, status, CAST(CASE WHEN secret IS NULL THEN 0 ELSE 1 END AS BIGINT), created_at_ms, updated_at_ms FROM webhooks {where}
+            SELECT id, name, description, url, events, status, CAST(CASE WHEN coalesce(sealed_secret, secret) IS NULL THEN 0 ELSE 1 END AS BIGINT), created_at_ms, updated_at_ms FROM webhooks {where}
             """,
             parameters)
         .Select(row => new Webhook(row.Id, row.Name, row.Description, row.Url, JsonSerializer.Deserialize<List<WebhookEvent>>(row.Events, JsonDefaults.Options)!, row.Status,
@@ -216,7 +243,8 @@ internal sealed class WebhookStore(Database database, WebhookSender sender, Time
         webhook.HasSecret,
     };
 
-    private static string? OrNull(string? text) => string.IsNullOrEmpty(text) ? null : text;
+    // An empty one takes the secret away.
+    private string? Seal(string id, string? secret) => string.IsNullOrEmpty(secret) ? null : secrets.Seal(secret, Node(id).ToString());
 
     private static string Json(IReadOnlyList<WebhookEvent> events) => JsonSerializer.Serialize(events, JsonDefaults.Options);
 

@@ -160,10 +160,10 @@ public sealed class AuditCheckpoints : IDisposable
 
         if (!File.Exists(KeyPath))
         {
-            Directory.CreateDirectory(_options.DataDirectory);
+            PrivateFiles.CreateDirectory(_options.DataDirectory);
             AuditSigningKey.Make().Write(KeyPath, replace: false);
         }
-        else if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(KeyPath) & ~(UnixFileMode.UserRead | UnixFileMode.UserWrite)) != 0)
+        else if (PrivateFiles.IsOpenToOthers(KeyPath))
         {
             _logger.LogWarning("Others than its owner may read the audit signing key {Path}: run chmod 600 on it, and slipway audit key --rotate if anyone may have", KeyPath);
         }

@@ -106,30 +106,9 @@ public sealed class AuditSigningKey
     /// <param name="replace">Whether one may stand there already.</param>
     internal void Write(string path, bool replace)
     {
-        var partial = $"{path}.{Guid.NewGuid():N}.part";
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
         // The form of RFC 8410 without the public key in it, which is the one that every tool reads.
         var encoded = new PrivateKeyInfo(new AlgorithmIdentifier(EdECObjectIdentifiers.id_Ed25519), new DerOctetString(_key.GetEncoded())).GetDerEncoded();
-        try
-        {
-            using (var stream = new FileStream(partial, options))
-            {
-                stream.Write(Encoding.ASCII.GetBytes(PemEncoding.WriteString(PrivateLabel, encoded) + "\n"));
-                stream.Flush(flushToDisk: true);
-            }
-
-            File.Move(partial, path, replace);
-        }
-        catch
-        {
-            File.Delete(partial);
-            throw;
-        }
+        PrivateFiles.Write(path, Encoding.ASCII.GetBytes(PemEncoding.WriteString(PrivateLabel, encoded) + "\n"), replace);
     }
 
     private static Ed25519PublicKeyParameters? Parse(string base64)

@@ -62,7 +62,7 @@ public sealed partial class DatabaseMaintenance(StorageOptions options, IEnumera
         try
         {
             BackupManifest manifest;
-            using (var stream = new FileStream(partial, OwnersOnly(FileMode.Create, FileAccess.Write)))
+            using (var stream = new FileStream(partial, PrivateFiles.Options(FileMode.Create, FileAccess.Write)))
             {
                 using (var archive = new ZipArchive(stream, ZipArchiveMode.Create, leaveOpen: true))
                 {
@@ -249,17 +249,6 @@ public sealed partial class DatabaseMaintenance(StorageOptions options, IEnumera
 
     private static DatabaseBackup Summary(string file, DatabaseEngine engine, BackupManifest manifest) =>
         new(file, engine.Location, manifest.Engine, manifest.Tables.Count, manifest.Tables.Sum(table => table.Rows), manifest.CreatedAt);
-
-    private static FileStreamOptions OwnersOnly(FileMode mode, FileAccess access)
-    {
-        var file = new FileStreamOptions { Mode = mode, Access = access };
-        if (!OperatingSystem.IsWindows())
-        {
-            file.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
-        return file;
-    }
 
     [GeneratedRegex(@"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")]
     private static partial Regex CreatedTable();

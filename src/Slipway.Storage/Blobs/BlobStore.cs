@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using Slipway.Contracts;
+using Slipway.Native.Files;
 
 namespace Slipway.Storage.Blobs;
 
@@ -57,7 +58,7 @@ public abstract class BlobStore
         var temporary = Path.Combine(_temporary, Guid.NewGuid().ToString("N"));
         try
         {
-            var (digest, size) = await ReceiveAsync(content, temporary, limitBytes, cancellationToken);
+            var (digest, size) = await BlobReceiver.ReceiveAsync(content, temporary, limitBytes, cancellationToken);
             return await StoreAsync(temporary, new Blob(digest, size), cancellationToken);
         }
         catch (IOException e) when (IsDiskFull(e))
@@ -84,9 +85,10 @@ public abstract class BlobStore
             File.Move(path, temporary);
             string digest;
             long size;
-            await using (var file = new FileStream(temporary, FileMode.Open, FileAccess.ReadWrite, FileShare.Read))
+            await using (var file = new FileStream(temporary, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0, useAsync: true))
             {
-                digest = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken));
+                WriteBack.Begin(file.SafeFileHandle, 0, 0); // Meanwhile the disk is at work.
+                digest = await BlobReceiver.HashAsync(file, cancellationToken);
                 size = file.Length;
                 RandomAccess.FlushToDisk(file.SafeFileHandle);
             }
@@ -137,7 +139,7 @@ public abstract class BlobStore
         }
 
         await using var content = await OpenReadAsync(sha256, cancellationToken);
-        return Convert.ToHexStringLower(await SHA256.HashDataAsync(content, cancellationToken)) == sha256;
+        return await BlobReceiver.HashAsync(content, cancellationToken) == sha256;
     }
 
     /// <summary>
@@ -168,38 +170,6 @@ public abstract class BlobStore
 
     /// <summary>Gives received content its name; false when a blob of that name and size was kept in its place. The file may be moved away.</summary>
     private protected abstract Task<bool> AdoptAsync(string temporary, string sha256, long size, CancellationToken cancellationToken);
-
-    /// <summary>Writes a stream to a file, to the disk's platters, with its digest.</summary>
-    /// <exception cref="SlipwayException">TooLarge.</exception>
-    public static async Task<(string Sha256, long SizeBytes)> ReceiveAsync(Stream content, string path, long limitBytes, CancellationToken cancellationToken)
-    {
-        var buffer = ArrayPool<byte>.Shared.Rent(128 * 1024);
-        try
-        {
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            long size = 0;
-            await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
-            int read;
-            while ((read = await content.ReadAsync(buffer, cancellationToken)) > 0)
-            {
-                size += read;
-                if (size > limitBytes)
-                {
-                    throw new SlipwayException(ErrorCode.TooLarge, $"The content is over the limit of {limitBytes:N0} bytes.");
-                }
-
-                hash.AppendData(buffer.AsSpan(0, read));
-                await file.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
-            }
-
-            file.Flush(flushToDisk: true);
-            return (Convert.ToHexStringLower(hash.GetHashAndReset()), size);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
 
     private protected static SlipwayException Missing(string sha256) => new(ErrorCode.NotFound, $"There is no blob {sha256}.");
 

@@ -75,7 +75,7 @@ internal sealed class S3BlobStore : BlobStore, IDisposable
         {
             await using (var content = _bucket.OpenRead(entry))
             {
-                var (digest, _) = await ReceiveAsync(content, temporary, long.MaxValue, CancellationToken.None);
+                var (digest, _) = await BlobReceiver.ReceiveAsync(content, temporary, long.MaxValue, CancellationToken.None);
                 if (digest != sha256)
                 {
                     throw Changed(sha256);

@@ -39,7 +39,8 @@ internal sealed class SqliteEngine : DatabaseEngine
     /// <exception cref="SlipwayException">FailedPrecondition: the file is not ours.</exception>
     public static SqliteEngine Open(string path)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        PrivateFiles.CreateDirectory(Path.GetDirectoryName(path)!);
+        MakePrivate(path);
         try
         {
             return new SqliteEngine(path);
@@ -220,6 +221,38 @@ internal sealed class SqliteEngine : DatabaseEngine
         }
     }
 
+    // SQLite makes its files readable for all. It holds password hashes; the log and its index get the rights of the file itself.
+    private static void MakePrivate(string path)
+    {
+        // One that is there is never opened here: closing it again would drop the locks of other connections of this process.
+        if (!File.Exists(path))
+        {
+            try
+            {
+                new FileStream(path, PrivateFiles.Options(FileMode.CreateNew, FileAccess.Write)).Dispose(); // An empty file is an empty database.
+            }
+            catch (IOException) when (File.Exists(path))
+            {
+                // Another process was first.
+            }
+        }
+
+        foreach (var file in (string[])[path, path + "-wal", path + "-shm"])
+        {
+            try
+            {
+                if (File.Exists(file) && PrivateFiles.IsOpenToOthers(file))
+                {
+                    PrivateFiles.Restrict(file); // Made by an earlier build.
+                }
+            }
+            catch (UnauthorizedAccessException)
+            {
+                // It belongs to somebody else, who said who may read it.
+            }
+        }
+    }
+
     // Prepared once: each request runs two of these.
     private static void Run(SqliteConnection connection, string sql)
     {
@@ -241,8 +274,9 @@ internal sealed class SqliteEngine : DatabaseEngine
         try
         {
             connection.Open();
+            // What was replaced or deleted does not linger in its page: some of it was secret.
             // A page that many commits change is copied back once per checkpoint: 16 MB of log between two of them.
-            Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY");
+            Execute(connection, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=4000; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=FAST; PRAGMA busy_timeout=10000; PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY");
             return connection;
         }
         catch

@@ -152,6 +152,52 @@ public sealed class MlflowWebhookTests : IAsyncLifetime
         Assert.Equal(["webhook.deleted", "webhook.updated", "webhook.created"], _host.Area.Service<AuditTrail>().List(new NodeRef("webhook", id!)).Select(row => row.Action));
     }
 
+    [Fact]
+    public async Task A_secret_is_encrypted_in_the_database_and_one_that_an_earlier_build_wrote_is_from_the_next_start_on()
+    {
+        var id = (await CreateAsync(Address + "/hook", Secret, "REGISTERED_MODEL.CREATED")).GetProperty("webhook_id").GetString()!;
+        var other = (await CreateAsync(Address + "/other", "another", "MODEL_VERSION.CREATED")).GetProperty("webhook_id").GetString()!;
+        var store = _host.Area.Service<WebhookStore>();
+        var folder = _host.Area.Service<StorageOptions>().DataDirectory;
+        foreach (var file in Directory.EnumerateFiles(folder, "slipway.db*"))
+        {
+            await using var content = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var text = new StreamReader(content, System.Text.Encoding.Latin1);
+            Assert.DoesNotContain(Secret, await text.ReadToEndAsync(), StringComparison.Ordinal);
+        }
+
+        Assert.True(Columns(id) is { Plain: null, Sealed: not null });
+
+        // As an earlier build left it: it signs at once, and is encrypted when the server starts.
+        await WriteAsync("UPDATE webhooks SET secret = @Secret, sealed_secret = NULL WHERE id = @id", new { id, Secret });
+        Assert.Equal(Secret, store.FindSecret(id));
+        Assert.True(store.Get(id).HasSecret);
+        await store.SealOldAsync(default);
+        Assert.True(Columns(id) is { Plain: null, Sealed: not null });
+        Assert.Equal("another", store.FindSecret(other));
+
+        await SendAsync("POST", "registered-models/create", new { name = "iris" });
+        var heard = Assert.Single(await HeardAsync(1));
+        Assert.Equal(WebhookSender.Signature(Secret, heard.Headers["X-MLflow-Delivery-Id"], heard.Headers["X-MLflow-Timestamp"], heard.Body), heard.Headers["X-MLflow-Signature"]);
+
+        // One that cannot be decrypted sends nothing, and above all nothing unsigned.
+        await WriteAsync("UPDATE webhooks SET sealed_secret = (SELECT sealed_secret FROM webhooks WHERE id = @other) WHERE id = @id", new { id, other });
+        await SendAsync("POST", "registered-models/create", new { name = "setosa" });
+        await UntilAsync(() => States() == "delivered:1 failed:3");
+        Assert.Single(_heard);
+        Assert.Equal($"The secret of webhook:{id} was changed in the database and cannot be read; set it anew.",
+            _host.Area.Read(connection => connection.ExecuteScalar<string>("SELECT last_answer FROM webhook_deliveries WHERE state = 'failed'")));
+
+        await SendAsync("PATCH", $"webhooks/{id}", new { secret = "" });
+        Assert.False(store.Get(id).HasSecret);
+        Assert.True(Columns(id) is { Plain: null, Sealed: null });
+
+        (string? Plain, string? Sealed) Columns(string webhook) =>
+            _host.Area.Read(connection => connection.QuerySingle<(string?, string?)>("SELECT secret, sealed_secret FROM webhooks WHERE id = @webhook", new { webhook }));
+
+        Task WriteAsync(string sql, object parameters) => _host.Area.Service<Database>().WriteAsync(transaction => { transaction.Connection.Execute(sql, parameters); }, default);
+    }
+
     [Theory]
     [InlineData("http://receiver.example/x")]
     [InlineData("https://127.0.0.1/x")]

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Security.Cryptography;
 using System.Text.Json;
 using Slipway.Cli;
 using Slipway.Cli.Commands;
@@ -7,6 +8,7 @@ using Slipway.Client.Registry;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Registry.Formats;
+using Slipway.Storage;
 using static Slipway.Tests.Registry.RegistryHost;
 
 namespace Slipway.Tests.Registry;
@@ -59,6 +61,53 @@ public sealed class RegisterFilesTests : IAsyncLifetime
         Write("model/data/large.bin", [1, 2, 3]);
         var changed = await _client.UploadFilesAsync(ModelFiles.List(Path.Combine(_folder, "model")), null, default, cache);
         Assert.Equal(3, changed[0].SizeBytes);
+    }
+
+    [Fact]
+    public async Task A_large_file_on_the_servers_machine_is_handed_over_and_sent_where_that_fails()
+    {
+        Write("large.bin", [.. Enumerable.Range(0, 6_000_000).Select(i => (byte)(i * 7 % 251))]);
+        var files = ModelFiles.List(At("large.bin"));
+        var handed = Path.Combine(_host.Area.Service<StorageOptions>().TemporaryDirectory, "handed");
+        var progress = new Total();
+
+        var taken = Assert.Single(await _client.UploadFilesAsync(files, progress, default, At("cache")));
+
+        Assert.Equal(6_000_000, progress.Done);
+        Assert.Equal(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(At("large.bin")))), taken.Sha256);
+        Assert.True(await _host.Blobs.VerifyAsync(taken.Sha256, default));
+        Assert.Empty(Directory.GetFiles(handed)); // It was used, and the copy is the blob now.
+        Assert.True(File.Exists(At("large.bin")));
+
+        Directory.Delete(handed);
+        await File.WriteAllTextAsync(handed, "no folder can be made here");
+        progress = new Total();
+        var sent = Assert.Single(await _client.UploadFilesAsync(files, progress, default, At("another cache")));
+        Assert.Equal((taken, 6_000_000), (sent, progress.Done));
+    }
+
+    [Fact]
+    [Trait("capability", "REG-23")]
+    public async Task A_hand_over_takes_nothing_but_a_file_copied_to_where_it_said()
+    {
+        var place = await _client.PostAsync<HandOver>("blobs/hand-overs", null, default);
+        File.CreateSymbolicLink(place.Path, "/etc/hostname");
+        Write("outside", "secret"u8.ToArray());
+
+        foreach (var (token, code) in new[]
+        {
+            (place.Token, ErrorCode.NotFound), (Guid.NewGuid().ToString("N"), ErrorCode.NotFound), ("..%2f..%2foutside", ErrorCode.InvalidArgument),
+            ($"{{{Guid.NewGuid()}}}", ErrorCode.InvalidArgument),
+        })
+        {
+            Assert.Equal(code, (await Assert.ThrowsAsync<SlipwayException>(() => _client.PostAsync<StoredBlob>($"blobs/hand-overs/{token}", null, default))).Code);
+        }
+
+        Assert.Empty(_host.Blobs.List());
+        if (!OperatingSystem.IsWindows())
+        {
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(Path.GetDirectoryName(place.Path)!));
+        }
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
+using Slipway.Registry;
 using Slipway.Tests.Registry.External;
 using static Slipway.Tests.Registry.RegistryHost;
 
@@ -151,6 +152,31 @@ public abstract class RegistrationTests(RegistryProvider provider) : IAsyncLifet
 
         Assert.Equal((version, bump), (second.Version, second.Bump));
         Assert.Equal(bump == "minor", second.BumpReason.Contains("auc is significantly better than of 1.0.0 on the same test rows: by 0.02 (0.95 interval 0.01 to 0.03)", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task The_predictions_that_a_report_names_are_among_the_blobs_of_its_version_as_long_as_the_report_is_whole()
+    {
+        var predictions = await PredictionsAsync(0.5);
+        var first = await _host.RegisterAsync(report: Report() with { PredictionsSha256 = predictions });
+        var second = await _host.RegisterAsync();
+
+        Assert.Equal([(first.Node, predictions)], Predictions(_host.Registry.ReferencedBlobs()));
+        Assert.Equal([(first.Node, predictions)], Predictions(_host.Registry.ReferencedBlobs(first)));
+        Assert.Empty(Predictions(_host.Registry.ReferencedBlobs(second)));
+        Assert.Equal(
+            ["baseline", "environment", "evaluation report", "model.onnx"],
+            _host.Registry.ReferencedBlobs(second).Select(blob => blob.Part).Order(StringComparer.Ordinal));
+        Assert.All(_host.Registry.ReferencedBlobs(second), blob => Assert.Equal(second.Node, blob.Subject));
+
+        // What a report says that was changed is not believed: the report itself is told.
+        var third = await _host.RegisterAsync(report: Report(auc: 0.7) with { PredictionsSha256 = predictions });
+        _host.Damage(third.EvaluationReportSha256!);
+        Assert.Empty(Predictions(_host.Registry.ReferencedBlobs(third)));
+        Assert.Contains(_host.Registry.ReferencedBlobs(third), blob => blob.Sha256 == third.EvaluationReportSha256);
+
+        static IEnumerable<(Slipway.Storage.NodeRef, string)> Predictions(IEnumerable<Slipway.Storage.Blobs.BlobReference> blobs) =>
+            blobs.Where(blob => blob.Part == "predictions").Select(blob => (blob.Subject, blob.Sha256));
     }
 
     [OwnRegistryTheory("a version there is numbered by its interface alone; the gate compares its evaluation")]

@@ -44,10 +44,38 @@ public sealed class BlobStoreTests : IDisposable
         AssertNothingLeftBehind();
     }
 
-    [Fact]
-    public async Task A_source_that_breaks_off_leaves_nothing()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(512 * 1024)]
+    [InlineData((512 * 1024) + 1)]
+    [InlineData(1024 * 1024)]
+    [InlineData((20 * 1024 * 1024) + 4711)]
+    public async Task Content_of_any_length_arrives_as_it_was_however_it_is_cut(int length)
     {
-        await Assert.ThrowsAsync<IOException>(() => _blobs.PutAsync(new BrokenStream(), default));
+        var content = new byte[length];
+        new Random(length).NextBytes(content);
+        var expected = Convert.ToHexStringLower(SHA256.HashData(content));
+
+        var received = await _blobs.PutAsync(new PiecesStream(content), default);
+        Assert.Equal(new Blob(expected, length), received);
+        Assert.Equal(content, await File.ReadAllBytesAsync(_blobs.PathOf(expected)));
+
+        File.Delete(_blobs.PathOf(expected));
+        var made = Path.Combine(_options.BlobDirectory, "made");
+        await File.WriteAllBytesAsync(made, content);
+        Assert.Equal(received, await _blobs.PutFileAsync(made, default));
+        Assert.False(File.Exists(made));
+        Assert.True(await _blobs.VerifyAsync(expected, default));
+        AssertNothingLeftBehind();
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(3 * 1024 * 1024)]
+    public async Task A_source_that_breaks_off_leaves_nothing(int after)
+    {
+        await Assert.ThrowsAsync<IOException>(() => _blobs.PutAsync(new BrokenStream(after), default));
 
         Assert.Empty(_blobs.List());
         AssertNothingLeftBehind();
@@ -98,11 +126,23 @@ public sealed class BlobStoreTests : IDisposable
 
     private void AssertNothingLeftBehind() => Assert.Empty(Directory.GetFiles(Path.Combine(_options.BlobDirectory, "tmp")));
 
-    private sealed class BrokenStream : MemoryStream
+    private sealed class BrokenStream(int after) : MemoryStream
+    {
+        private int _left = after;
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var read = Math.Min(_left, Math.Min(buffer.Length, 100_000));
+            _left -= read;
+            return read > 0 ? ValueTask.FromResult(read) : throw new IOException("The connection broke.");
+        }
+    }
+
+    private sealed class PiecesStream(byte[] content) : MemoryStream(content)
     {
         private int _reads;
 
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            _reads++ == 0 ? ValueTask.FromResult(100) : throw new IOException("The connection broke.");
+            base.ReadAsync(buffer[..Math.Min(buffer.Length, 1 + (_reads++ * 7919 % 65536))], cancellationToken);
     }
 }

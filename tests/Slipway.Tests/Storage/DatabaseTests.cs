@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Runtime.Versioning;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -48,6 +49,49 @@ public sealed class DatabaseTests : IDisposable
         {
             Assert.Equal("ok", reopened.Read(connection => connection.ExecuteScalar<string>("PRAGMA integrity_check")));
         }
+    }
+
+    [Fact]
+    [UnsupportedOSPlatform("windows")]
+    public async Task Only_their_owner_may_read_the_folder_and_the_files_also_those_of_an_earlier_build()
+    {
+        Assert.SkipWhen(TestDatabase.IsPostgres || OperatingSystem.IsWindows(), TestDatabase.SqliteOnly);
+        var folder = Path.Combine(_data, "made", "here");
+        var file = Path.Combine(folder, "slipway.db");
+        string[] files = [file, file + "-wal", file + "-shm"];
+        await using (var database = Open(folder))
+        {
+            await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n BIGINT)"); }, default);
+            Assert.Equal("700", Mode(folder));
+            Assert.All(files, each => Assert.Equal("600", Mode(each)));
+            File.SetUnixFileMode(file, (UnixFileMode)Convert.ToInt32("644", 8));
+            File.SetUnixFileMode(file + "-wal", (UnixFileMode)Convert.ToInt32("644", 8));
+            File.SetUnixFileMode(file + "-shm", (UnixFileMode)Convert.ToInt32("644", 8));
+
+            await using var other = Open(folder);
+            await database.WriteAsync(transaction => { transaction.Connection.Execute("INSERT INTO notes VALUES (1)"); }, default);
+            Assert.Equal(1L, other.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM notes")));
+            Assert.All(files, each => Assert.Equal("600", Mode(each)));
+        }
+
+        Assert.Equal("600", Mode(file));
+
+        static string Mode(string path) => Convert.ToString((int)File.GetUnixFileMode(path), 8);
+    }
+
+    [Fact]
+    public async Task What_was_replaced_or_deleted_is_not_left_in_the_file()
+    {
+        Assert.SkipWhen(TestDatabase.IsPostgres, TestDatabase.SqliteOnly);
+        await using (var database = Open())
+        {
+            await database.WriteAsync(transaction => { transaction.Connection.Execute("CREATE TABLE notes (n BIGINT, text TEXT); INSERT INTO notes VALUES (1, 'first secret'), (2, 'second secret'), (3, 'kept')"); }, default);
+            await database.WriteAsync(transaction => { transaction.Connection.Execute("UPDATE notes SET text = NULL WHERE n = 1; DELETE FROM notes WHERE n = 2"); }, default);
+        }
+
+        var bytes = System.Text.Encoding.Latin1.GetString(await File.ReadAllBytesAsync(Path.Combine(_data, "slipway.db")));
+        Assert.Contains("kept", bytes, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", bytes, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -281,6 +325,8 @@ public sealed class DatabaseTests : IDisposable
         Assert.True(version >= new Version(3, 37), SqliteLibrary.Description);
     }
 
-    private Database Open() =>
-        Database.Open(TestDatabase.Options(_data), [MigrationSet.Of<Database>("storage")], TimeProvider.System, NullLogger<Database>.Instance);
+    private Database Open() => Open(_data);
+
+    private static Database Open(string data) =>
+        Database.Open(TestDatabase.Options(data), [MigrationSet.Of<Database>("storage")], TimeProvider.System, NullLogger<Database>.Instance);
 }
