@@ -70,11 +70,17 @@ public sealed partial class SlipwayClient
         }
 
         var copied = 0L;
-        HandOver? place = null;
+        string? made = null;
         try
         {
-            place = await PostAsync<HandOver>("blobs/hand-overs", null, cancellationToken);
-            await CopyAsync(file, place.Path, bytes => { copied += bytes; sent(bytes); }, cancellationToken);
+            var place = await PostAsync<HandOver>("blobs/hand-overs", null, cancellationToken);
+            // Whoever listens on this port may not choose the name of a file of ours.
+            if (!Guid.TryParseExact(place.Token, "N", out _) || Path.GetFileName(place.Path) != place.Token)
+            {
+                return null;
+            }
+
+            await CopyAsync(file, place.Path, () => made = place.Path, bytes => { copied += bytes; sent(bytes); }, cancellationToken);
             var blob = await PostAsync<StoredBlob>($"blobs/hand-overs/{place.Token}", null, cancellationToken);
             return blob.SizeBytes == copied ? blob : throw new IOException($"Of {copied:N0} bytes that were copied, {blob.SizeBytes:N0} arrived.");
         }
@@ -86,14 +92,14 @@ public sealed partial class SlipwayClient
         }
         finally
         {
-            if (place is not null)
+            if (made is not null)
             {
-                Remove(place.Path);
+                Remove(made);
             }
         }
     }
 
-    private static async Task CopyAsync(FileInfo file, string path, Action<int> copied, CancellationToken cancellationToken)
+    private static async Task CopyAsync(FileInfo file, string path, Action made, Action<int> copied, CancellationToken cancellationToken)
     {
         var target = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 0 };
         if (!OperatingSystem.IsWindows())
@@ -103,6 +109,7 @@ public sealed partial class SlipwayClient
 
         await using var from = new FileStream(file.FullName, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan });
         await using var to = new FileStream(path, target);
+        made();
         var buffer = new byte[CopyBlockBytes];
         var (flushing, waiting) = (Task.CompletedTask, 0);
         try
@@ -135,7 +142,7 @@ public sealed partial class SlipwayClient
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The path of another machine, or a folder of another user: it was never made.
+            // Somebody else has taken the folder away.
         }
     }
 
