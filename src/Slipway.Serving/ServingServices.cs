@@ -29,6 +29,7 @@ public static class ServingServices
         services.AddSingleton<LoggedPredictions>();
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
+        services.AddSingleton<Inference>();
         services.AddSingleton<InferHandler>();
         services.AddSingleton<DeploymentStore>();
         services.AddSingleton<INodeDescriber, ServingNodes>();

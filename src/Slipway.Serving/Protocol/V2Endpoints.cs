@@ -20,7 +20,10 @@ internal static class V2Endpoints
     private const string Model = "/v2/models/{model}";
     private const string Version = Model + "/versions/{version}";
 
-    private static readonly string ServerVersion = typeof(V2Endpoints).Assembly.GetName().Version!.ToString(3);
+    // Only what is built: see docs/reference/serving-protocols.md.
+    internal static readonly string[] Extensions = ["binary_tensor_data", "parameters"];
+
+    internal static readonly string ServerVersion = typeof(V2Endpoints).Assembly.GetName().Version!.ToString(3);
 
     public static void MapV2(this IEndpointRouteBuilder app)
     {
@@ -36,7 +39,7 @@ internal static class V2Endpoints
         v2.MapGet("/v2/health/live", static () => Results.Ok()).WithMetadata(new RequiredAccess(Permission.None)).WithSummary("Whether the server runs");
         v2.MapGet("/v2/health/ready", static (DeploymentReports reports) => Results.StatusCode(reports.IsReady ? 200 : 503))
             .WithMetadata(new RequiredAccess(Permission.None)).WithSummary("Whether every production version answers");
-        v2.MapGet("/v2", static () => Results.Json(new { name = "slipway", version = ServerVersion, extensions = Array.Empty<string>() }, JsonDefaults.Options))
+        v2.MapGet("/v2", static () => Results.Json(new { name = "slipway", version = ServerVersion, extensions = Extensions }, JsonDefaults.Options))
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Name and version of the server");
         foreach (var path in new[] { Model, Version })
         {
@@ -57,16 +60,14 @@ internal static class V2Endpoints
             return Results.Json(new { error = message }, JsonDefaults.Options, statusCode: status);
         }
 
-        var inputs = loaded.Inputs?.Inputs.Select(input => new ContractTensor(input.Name, input.Datatypes[0], [-1, 1]))
-            ?? [new ContractTensor("features", "FP32", [-1, loaded.FeatureNames.Count])];
         return Results.Json(
             new
             {
                 name = model,
                 versions = registry.ListVersions(model).Where(v => v.Stage != Stage.Archived).Select(v => v.Version),
                 platform = "onnxruntime_onnx",
-                inputs,
-                outputs = new[] { new ContractTensor(loaded.OutputName, "FP32", [-1, 1]) },
+                inputs = loaded.InputTensors,
+                outputs = loaded.OutputTensors,
             },
             JsonDefaults.Options);
     }
