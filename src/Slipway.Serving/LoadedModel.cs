@@ -86,6 +86,9 @@ public sealed class LoadedModel
     /// <summary>The graph of a model that takes other tensors than a table of features; null when it scores features.</summary>
     public TensorModel? Tensors { get; }
 
+    /// <summary>Most rows of one request; 0 leaves the first dimension to the graph.</summary>
+    public int BatchMax { get; init; }
+
     /// <summary>What a request sends.</summary>
     public IReadOnlyList<ContractTensor> InputTensors { get; }
 
@@ -94,6 +97,9 @@ public sealed class LoadedModel
 
     /// <summary>What it has served.</summary>
     public ArmStatistics Statistics { get; } = new();
+
+    /// <summary>What it has served to callers who named it, which counts for no arm.</summary>
+    public ArmStatistics DirectStatistics { get; } = new();
 
     /// <summary>The training histograms; null when there are none.</summary>
     public ModelBaseline? Baseline { get; }

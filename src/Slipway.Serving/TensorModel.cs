@@ -5,13 +5,13 @@ using Slipway.Serving.Protocol;
 namespace Slipway.Serving;
 
 /// <summary>A model of any signature: several named inputs and outputs, any rank, every datatype.</summary>
-public sealed class TensorModel : IDisposable
+public sealed class TensorModel
 {
     private readonly OnnxSession _session;
     private readonly Tensor[] _inputs;
     private readonly string _expected;
 
-    /// <summary>Takes a loaded graph, whose owner it becomes.</summary>
+    /// <summary>Takes a loaded graph, which it keeps for good: a request may still hold the version that routes have left.</summary>
     /// <param name="session">The graph.</param>
     /// <exception cref="OnnxException">An input is not a tensor that the protocol knows, or no output is.</exception>
     public TensorModel(OnnxSession session)
@@ -36,9 +36,6 @@ public sealed class TensorModel : IDisposable
     /// <summary>The outputs that are tensors.</summary>
     public IReadOnlyList<ContractTensor> Outputs { get; }
 
-    /// <summary>Lets the graph go. Runs that are under way end first.</summary>
-    public void Dispose() => _session.Dispose();
-
     /// <summary>What does not fit the signature: the input and what was expected of it; null when all does.</summary>
     internal string? Check(TensorRequest request, LoadedModel model)
     {
@@ -56,6 +53,11 @@ public sealed class TensorModel : IDisposable
             if (seen[index] is not null)
             {
                 return $"inputs[{i}] '{tensor.Name}' was sent twice; send it once.";
+            }
+
+            if (model.BatchMax > 0 && tensor.Shape is [var batch, ..] && batch > model.BatchMax)
+            {
+                return $"inputs[{i}] '{tensor.Name}' has a batch of {batch}; the batch-size of '{model.Model}' must be <= {model.BatchMax}.";
             }
 
             seen[index] = tensor;

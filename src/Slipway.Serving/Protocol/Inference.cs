@@ -53,21 +53,22 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             return Outcome.Refused(StatusCodes.Status400BadRequest, unbuilt);
         }
 
+        var ready = Stopwatch.GetTimestamp();
         var failure = mine.IsTensors ? Run(arm, mine, out var refused) : Run(arm, request, out refused);
         return refused ? Outcome.Refused(StatusCodes.Status400BadRequest, failure!)
-            : new Outcome(arm, table, started, nowMs, failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, failure);
+            : new Outcome(arm, table, started, ready, Stopwatch.GetTimestamp(), nowMs, failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, failure);
     }
 
     /// <summary>Counts, logs and mirrors a request that a version answered or failed; once its answer is written.</summary>
     public void Complete(InferScratch mine, in Outcome outcome)
     {
         var arm = outcome.Arm!;
-        var latencyUs = (long)Stopwatch.GetElapsedTime(outcome.Started).TotalMicroseconds;
+        var ended = Stopwatch.GetTimestamp();
+        var latencyUs = (long)Stopwatch.GetElapsedTime(outcome.Started, ended).TotalMicroseconds;
         var failed = outcome.Status != StatusCodes.Status200OK;
-        if (arm.Role != ArmRole.Direct)
-        {
-            arm.Model.Statistics.Record(latencyUs, mine.Rows, failed);
-        }
+        var statistics = arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics;
+        statistics.Record(latencyUs, mine.Rows, failed, new StageTimes(
+            Nanoseconds(outcome.Started, outcome.Ready), Nanoseconds(outcome.Ready, outcome.Scored), Nanoseconds(outcome.Scored, ended), outcome.NowMs));
 
         if (mine.IsTensors)
         {
@@ -90,6 +91,8 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             mirror.Mirror(outcome.Table, arm.Model, request, mine.PredictionId, outcome.NowMs);
         }
     }
+
+    private static long Nanoseconds(long from, long to) => (long)((to - from) * (1e9 / Stopwatch.Frequency));
 
     private static string? Read(InferScratch mine, LoadedModel model, in RequestBody body, long nowMs)
     {
@@ -177,13 +180,15 @@ internal readonly record struct RequestBody(ReadOnlySequence<byte> Bytes, long? 
 /// <summary>Who answered a request, or why nobody did.</summary>
 /// <param name="Arm">The version; null when the request was refused before one ran.</param>
 /// <param name="Table">The model's routes at that moment.</param>
-/// <param name="Started">Stopwatch ticks.</param>
+/// <param name="Started">When its body was here, in stopwatch ticks.</param>
+/// <param name="Ready">When its inputs were.</param>
+/// <param name="Scored">When the version had run.</param>
 /// <param name="NowMs">Unix milliseconds.</param>
 /// <param name="Status">HTTP's: 200, or why not.</param>
 /// <param name="Message">One sentence; null with 200.</param>
-internal readonly record struct Outcome(Arm? Arm, RouteTable? Table, long Started, long NowMs, int Status, string? Message)
+internal readonly record struct Outcome(Arm? Arm, RouteTable? Table, long Started, long Ready, long Scored, long NowMs, int Status, string? Message)
 {
-    public static Outcome Refused(int status, string message) => new(null, null, 0, 0, status, message);
+    public static Outcome Refused(int status, string message) => new(null, null, 0, 0, 0, 0, status, message);
 }
 
 /// <summary>What one request needs while it runs. One per thread, used again and again: reading a request, scoring it and writing the answer never leave the thread.</summary>
