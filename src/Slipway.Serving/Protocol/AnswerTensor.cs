@@ -14,7 +14,7 @@ namespace Slipway.Serving.Protocol;
 /// <param name="Binary">Whether the caller asked for bytes; null as the request says for all.</param>
 internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape, byte[] Data, bool? Binary)
 {
-    /// <summary>Why JSON cannot carry it; null when it can.</summary>
+    /// <summary>Why JSON cannot carry it, without the way out; null when it can.</summary>
     public string? CheckJson()
     {
         var fault = Datatype switch
@@ -25,7 +25,7 @@ internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape
             Datatype.BYTES when !TextsAreUtf8() => "holds bytes that are not text, which JSON cannot carry",
             _ => null,
         };
-        return fault is null ? null : $"Output '{Name}' {fault}; ask for it as bytes: {{\"name\": \"{Name}\", \"parameters\": {{\"binary_data\": true}}}}.";
+        return fault is null ? null : $"Output '{Name}' {fault}";
     }
 
     /// <summary>Writes the element at <paramref name="at"/>, and moves it to the next.</summary>

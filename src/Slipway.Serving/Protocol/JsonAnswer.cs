@@ -62,6 +62,7 @@ internal sealed class JsonAnswer
         fault = outputs.Where(output => !(output.Binary ?? binary)).Select(output => output.CheckJson()).FirstOrDefault(found => found is not null);
         if (fault is not null)
         {
+            fault += "; ask for it as bytes: {\"name\": \"…\", \"parameters\": {\"binary_data\": true}} among 'outputs'.";
             return null;
         }
 

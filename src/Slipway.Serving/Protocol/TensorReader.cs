@@ -16,6 +16,7 @@ internal static class TensorReader
     public const int NestingMax = 100;
 
     private const int RankMax = 64;
+    private const int InputsMax = 100_000; // As many as registration allows features.
     private const int NameMax = 1024;
     private const string Send = "send name, shape, datatype and data";
 
@@ -313,6 +314,11 @@ internal static class TensorReader
             if (reader.TokenType != JsonTokenType.StartObject)
             {
                 return $"inputs[{request.Inputs.Count}] is not an object; {Send}.";
+            }
+
+            if (request.Inputs.Count == InputsMax)
+            {
+                return $"'inputs' has more than {InputsMax} tensors; no model has.";
             }
 
             if (ReadTensor(ref reader, ref tail, request) is { } fault)

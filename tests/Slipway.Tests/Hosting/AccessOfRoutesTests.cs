@@ -15,7 +15,7 @@ public sealed class AccessOfRoutesTests
 {
     private static readonly string[] Open =
     [
-        "/health", "/ready", "/version", "/v2/health/live", "/v2/health/ready", "/assets/{digest}/{name}",
+        "/health", "/ready", "/ping", "/version", "/v2/health/live", "/v2/health/ready", "/assets/{digest}/{name}",
         "/sign-in", "/sign-in/link", "/sign-in/openid", "/sign-in/openid/callback", "/sign-out",
         // The parts of an upload, each at an address that only the upload's own answer names and that holds its signature.
         "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}", "/ajax-api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}",

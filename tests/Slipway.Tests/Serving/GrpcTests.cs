@@ -283,6 +283,8 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
             var answer = await server.Http.PostAsync($"/v2/repository/models/{name}/load", null, Cancel);
             Assert.Equal((HttpStatusCode.BadRequest, expected), (answer.StatusCode, (await answer.Content.ReadFromJsonAsync<JsonElement>(Cancel)).GetProperty("error").GetString()));
             Directory.Delete(Path.Combine(server.Repository, name), recursive: true);
+            Assert.False((await server.CallAsync("ServerReady", new ServerReadyRequest(), ServerReadyResponse.Parser)).Answer!.Ready);
+            Assert.Equal(0, (await server.CallAsync("RepositoryModelUnload", new RepositoryModelUnloadRequest { ModelName = name }, RepositoryModelUnloadResponse.Parser)).Status);
         }
 
         Assert.Contains("it is not in the model repository", (await server.CallAsync("RepositoryModelLoad", new RepositoryModelLoadRequest { ModelName = ".." }, RepositoryModelLoadResponse.Parser)).Message, StringComparison.Ordinal);

@@ -197,6 +197,12 @@ internal sealed class RouteTargets
 
         Add(GrpcRoutes.Service + "ModelStatistics", new RouteTarget.Filtered());
         Add(GrpcRoutes.Service + "RepositoryIndex", new RouteTarget.Filtered());
+        Add("/invocations", new RouteTarget.InMessages());
+        foreach (var path in (string[])["/v1/models/{model}", "/v1/models/{model}:predict", "/v1/models/{model}/*"])
+        {
+            Add(path, Models("the model", fields => fields.Route("model")));
+        }
+
         Add("/v2/models/{model}/*", Models("the model", fields => fields.Route("model")));
     }
 
