@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Slipway.Registry;
 using Slipway.Serving.Deployments;
 using Slipway.Serving.Folder;
@@ -36,7 +37,8 @@ public static class ServingServices
         services.AddSingleton<InferHandler>();
         services.AddSingleton<ServedModels>();
         services.AddSingleton(provider => new GrpcRoutes(
-            provider.GetRequiredService<Inference>(), provider.GetRequiredService<ServedModels>(), provider.GetRequiredService<DeploymentReports>(), options));
+            provider.GetRequiredService<Inference>(), provider.GetRequiredService<ServedModels>(), provider.GetRequiredService<DeploymentReports>(), options,
+            provider.GetRequiredService<IHostApplicationLifetime>()));
         services.AddSingleton<DeploymentStore>();
         services.AddSingleton<INodeDescriber, ServingNodes>();
         services.AddSingleton<Deployer>();

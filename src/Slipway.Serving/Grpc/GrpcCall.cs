@@ -21,6 +21,7 @@ internal sealed class GrpcCall : IDisposable
     private readonly int _messageBytesMax;
     private readonly long _deadline; // Stopwatch ticks; 0 for none.
     private readonly CancellationTokenSource? _expiry;
+    private CancellationTokenSource? _stop;
     private bool _ended;
 
     /// <exception cref="SlipwayException">InvalidArgument: the deadline cannot be read.</exception>
@@ -42,17 +43,22 @@ internal sealed class GrpcCall : IDisposable
         }
     }
 
-    /// <summary>Ends with the caller, or with its deadline.</summary>
-    public CancellationToken Cancelled => _expiry?.Token ?? _context.RequestAborted;
+    /// <summary>Ends with the caller, with its deadline, and for a stream with the server.</summary>
+    public CancellationToken Cancelled => _stop?.Token ?? _expiry?.Token ?? _context.RequestAborted;
 
     /// <summary>Whether the caller's deadline has passed: its answer is not waited for any more.</summary>
     public bool IsExpired => _deadline != 0 && Stopwatch.GetTimestamp() >= _deadline;
 
-    public void Dispose() => _expiry?.Dispose();
-
-    /// <summary>Takes away the least rate at which a body must arrive: a stream may be silent between its messages.</summary>
-    public void AllowSilence()
+    public void Dispose()
     {
+        _stop?.Dispose();
+        _expiry?.Dispose();
+    }
+
+    /// <summary>Takes away the least rate at which a body must arrive: a stream may be silent between its messages, until the server stops.</summary>
+    public void AllowSilence(CancellationToken stopping)
+    {
+        _stop = CancellationTokenSource.CreateLinkedTokenSource(Cancelled, stopping);
         if (_context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
         {
             rate.MinDataRate = null;

@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Routing.Patterns;
+using Microsoft.Extensions.Hosting;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
@@ -26,12 +27,13 @@ public sealed class GrpcRoutes
     private readonly ServedModels _models;
     private readonly DeploymentReports _reports;
     private readonly ServingOptions _options;
+    private readonly IHostApplicationLifetime _lifetime;
     private readonly FrozenDictionary<string, RouteEndpoint> _endpoints;
     private readonly RouteEndpoint _unknown;
 
-    internal GrpcRoutes(Inference inference, ServedModels models, DeploymentReports reports, ServingOptions options)
+    internal GrpcRoutes(Inference inference, ServedModels models, DeploymentReports reports, ServingOptions options, IHostApplicationLifetime lifetime)
     {
-        (_inference, _models, _reports, _options) = (inference, models, reports, options);
+        (_inference, _models, _reports, _options, _lifetime) = (inference, models, reports, options, lifetime);
         var calls = new List<RouteEndpoint>
         {
             Unary("ServerLive", Permission.Read, "Whether the server runs", ServerLiveRequest.Parser, (_, _) => new ServerLiveResponse { Live = true }),
@@ -79,9 +81,17 @@ public sealed class GrpcRoutes
             await answer(context, grpc);
             grpc.End();
         }
-        catch (OperationCanceledException) when (!context.RequestAborted.IsCancellationRequested)
+        catch (IOException e) when (e is not BadHttpRequestException)
         {
-            // The caller's deadline: nobody else cancels.
+            context.Abort(); // The caller has reset the stream, or its connection is gone: there is nobody to answer.
+        }
+        catch (OperationCanceledException) when (!context.RequestAborted.IsCancellationRequested && !grpc.IsExpired && _lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            // A silent stream would keep the server from stopping.
+            grpc.Fail(GrpcStatus.Of(ErrorCode.Unavailable), "The server is stopping; open the stream again.");
+        }
+        catch (OperationCanceledException) when (grpc.IsExpired || !context.RequestAborted.IsCancellationRequested)
+        {
             grpc.Fail(GrpcStatus.DeadlineExceeded, "The deadline passed before the answer was there; allow more time, or send less at once.");
         }
         catch (SlipwayException e) when (context.Response.HasStarted)
@@ -228,7 +238,7 @@ public sealed class GrpcRoutes
 
     private async Task StreamAsync(HttpContext context, GrpcCall grpc)
     {
-        grpc.AllowSilence();
+        grpc.AllowSilence(_lifetime.ApplicationStopping);
         while (await grpc.ReadAsync(ModelInferRequest.Parser) is { } request)
         {
             if (grpc.IsExpired)

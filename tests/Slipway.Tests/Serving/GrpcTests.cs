@@ -133,6 +133,59 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         Assert.Equal(3, (await server.SendAsync("ModelInfer", GrpcServer.Frame(message), change: request => request.Headers.Add("grpc-timeout", "5 minutes"))).Status);
     }
 
+    [Fact]
+    public async Task What_is_no_http2_at_all_and_callers_who_vanish_leave_the_server_well()
+    {
+        byte[] preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray();
+        var noise = new byte[4000];
+        new Random(1).NextBytes(noise);
+        foreach (var bytes in new byte[][]
+        {
+            [.. "GET /inference.GRPCInferenceService/ServerLive HTTP/1.1\r\nHost: x\r\n\r\n"u8], [.. preface, .. noise], noise, preface,
+            [.. preface, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 1, 5, 0, 0, 0, 1, .. noise], // A header frame longer than any may be.
+        })
+        {
+            using var socket = new System.Net.Sockets.TcpClient();
+            await socket.ConnectAsync(IPAddress.Loopback, server.Grpc.BaseAddress!.Port, Cancel);
+            await socket.GetStream().WriteAsync(bytes, Cancel);
+            socket.Client.LingerState = new(enable: true, seconds: 0); // Gone without a goodbye.
+        }
+
+        for (var i = 0; i < 20; i++)
+        {
+            using var gone = new CancellationTokenSource(TimeSpan.FromMilliseconds(20 + i));
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
+            {
+                Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+            };
+            request.Headers.TryAddWithoutValidation("authorization", $"Bearer {server.Token}");
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => server.Grpc.SendAsync(request, gone.Token));
+        }
+
+        Assert.Equal(0, (await server.CallAsync("ModelInfer", Simple(), ModelInferResponse.Parser)).Status);
+    }
+
+    [Fact]
+    public async Task A_silent_stream_ends_when_the_server_stops()
+    {
+        await using var own = new GrpcServer();
+        await own.InitializeAsync();
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
+        {
+            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+        };
+        request.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
+        var asking = own.Grpc.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
+        await Task.Delay(300, Cancel); // The server has read what there is; sooner, the answer is the same.
+
+        var started = System.Diagnostics.Stopwatch.GetTimestamp();
+        await own.App.StopAsync(Cancel);
+
+        using var answer = await asking;
+        Assert.Equal("14", answer.Headers.GetValues("grpc-status").Single());
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds, 0, 15);
+    }
+
     [Theory]
     [InlineData("gzip")]
     [InlineData("deflate")]
@@ -340,11 +393,13 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
     {
         public EndlessContent() => Headers.ContentType = new("application/grpc");
 
-        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, Cancel);
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {
-            await stream.WriteAsync(new byte[] { 0, 0, 0, 1, 0, 1, 2 }, Cancel);
-            await stream.FlushAsync(Cancel);
-            await Task.Delay(Timeout.Infinite, Cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+            await stream.WriteAsync(new byte[] { 0, 0, 0, 1, 0, 1, 2 }, cancellationToken);
+            await stream.FlushAsync(cancellationToken);
+            await Task.Delay(Timeout.Infinite, cancellationToken);
         }
 
         protected override bool TryComputeLength(out long length)

@@ -335,6 +335,27 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
         }
     }
 
+    [Theory]
+    [InlineData("gzip")]
+    [InlineData("deflate")]
+    public async Task A_compressed_body_may_hold_bytes_behind_its_json(string encoding)
+    {
+        const string Json = """{"inputs":[{"name":"IN","shape":[2],"datatype":"INT32","parameters":{"binary_data_size":8}}]}""";
+        var packed = new MemoryStream();
+        await using (Stream stream = encoding == "gzip" ? new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true) : new ZLibStream(packed, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            await stream.WriteAsync(Encoding.UTF8.GetBytes(Json), Cancel);
+            await stream.WriteAsync(new byte[] { 1, 0, 0, 0, 2, 0, 0, 0 }, Cancel);
+        }
+
+        using var request = new HttpRequestMessage(HttpMethod.Post, models.Path("echo-INT32") + "?query=ignored") { Content = new ByteArrayContent(packed.ToArray()) };
+        request.Content.Headers.ContentEncoding.Add(encoding);
+        request.Headers.TryAddWithoutValidation(HeaderLength, Json.Length.ToString(CultureInfo.InvariantCulture));
+        using var response = await Host.Area.Client.SendAsync(request, Cancel);
+
+        Assert.Contains("\"data\":[1,2]", await response.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_bomb_of_zeros_is_stopped_at_the_limit()
     {
