@@ -43,6 +43,9 @@ public enum ErrorEnvelope
 
     /// <summary><c>{"error"}</c>: Open Inference Protocol.</summary>
     OpenInference,
+
+    /// <summary>The headers <c>grpc-status</c> and <c>grpc-message</c>: calls of gRPC.</summary>
+    Grpc,
 }
 
 /// <summary>Endpoint metadata: how the route words its errors. Routes without it answer problem details.</summary>

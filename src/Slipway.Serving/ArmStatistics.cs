@@ -18,6 +18,13 @@ public sealed record ArmSnapshot(long Requests, long Errors, long Rows, long Lat
         Requests - earlier.Requests, Errors - earlier.Errors, Rows - earlier.Rows, LatencySumUs - earlier.LatencySumUs, Latency.Since(earlier.Latency));
 }
 
+/// <summary>Where a request's time went.</summary>
+/// <param name="ReadNs">Nanoseconds from the whole request received to its inputs ready.</param>
+/// <param name="ScoreNs">Of the model's run.</param>
+/// <param name="WriteNs">Of writing the answer.</param>
+/// <param name="AtMs">When it came, Unix milliseconds; 0 for never.</param>
+public readonly record struct StageTimes(long ReadNs, long ScoreNs, long WriteNs, long AtMs);
+
 /// <summary>
 /// A version's live counters. Recording takes no lock: each processor has its own stripe, so that two cores do not fight over
 /// one cache line; reading adds the stripes up.
@@ -28,7 +35,12 @@ public sealed class ArmStatistics
     private const int Errors = 1;
     private const int Rows = 2;
     private const int LatencySum = 3;
-    private const int Buckets = 8;
+    private const int FailedNs = 4;
+    private const int ReadNs = 5;
+    private const int ScoreNs = 6;
+    private const int WriteNs = 7;
+    private const int LastMs = 8;
+    private const int Buckets = 16;
 
     private static readonly int StripeMask = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 16)) - 1;
 
@@ -48,18 +60,44 @@ public sealed class ArmStatistics
     /// <param name="latencyUs">Its duration, µs.</param>
     /// <param name="rows">Rows it held.</param>
     /// <param name="failed">Whether the version failed it.</param>
-    public void Record(long latencyUs, int rows = 1, bool failed = false)
+    /// <param name="stages">What its parts took.</param>
+    public void Record(long latencyUs, int rows = 1, bool failed = false, StageTimes stages = default)
     {
         var stripe = _stripes[Thread.GetCurrentProcessorId() & StripeMask];
         Interlocked.Increment(ref stripe[Requests]);
         if (failed)
         {
             Interlocked.Increment(ref stripe[Errors]);
+            Interlocked.Add(ref stripe[FailedNs], latencyUs * 1000);
         }
+        else
+        {
+            Interlocked.Add(ref stripe[ReadNs], stages.ReadNs);
+            Interlocked.Add(ref stripe[ScoreNs], stages.ScoreNs);
+            Interlocked.Add(ref stripe[WriteNs], stages.WriteNs);
+        }
+
+        Volatile.Write(ref stripe[LastMs], stages.AtMs);
 
         Interlocked.Add(ref stripe[Rows], rows);
         Interlocked.Add(ref stripe[LatencySum], latencyUs);
         Interlocked.Increment(ref stripe[Buckets + LatencyHistogram.BucketOf(latencyUs)]);
+    }
+
+    /// <summary>What the parts of all requests took together, and when the last one came.</summary>
+    public (long FailedNs, StageTimes Succeeded) Times()
+    {
+        long failed = 0, read = 0, score = 0, write = 0, last = 0;
+        foreach (var stripe in _stripes)
+        {
+            failed += Volatile.Read(ref stripe[FailedNs]);
+            read += Volatile.Read(ref stripe[ReadNs]);
+            score += Volatile.Read(ref stripe[ScoreNs]);
+            write += Volatile.Read(ref stripe[WriteNs]);
+            last = Math.Max(last, Volatile.Read(ref stripe[LastMs]));
+        }
+
+        return (failed, new StageTimes(read, score, write, last));
     }
 
     /// <summary>The figures now; they may be a request apart from each other while traffic runs.</summary>

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using Slipway.Contracts.Monitoring;
+using Slipway.Contracts.Serving;
 
 namespace Slipway.Serving;
 
@@ -21,10 +23,15 @@ public sealed class LoadedModel
     /// <param name="baseline">The training histograms; null when there are none.</param>
     /// <param name="inputs">What a caller may send in place of features; null when only features are taken.</param>
     /// <param name="outputName">The name of the output tensor.</param>
+    /// <param name="matrixName">The name of the tensor that holds all features.</param>
     public LoadedModel(
         string model, string version, IReadOnlyList<string> featureNames, ScoreRows score, ModelBaseline? baseline = null, RequestInputs? inputs = null,
-        string outputName = "probability")
+        string outputName = "probability", string matrixName = "features")
     {
+        MatrixName = matrixName;
+        InputTensors = inputs?.Inputs.Select(input => new ContractTensor(input.Name, input.Datatypes[0], [-1, 1])).ToArray()
+            ?? [new ContractTensor(matrixName, "FP32", [-1, featureNames.Count])];
+        OutputTensors = [new ContractTensor(outputName, "FP32", [-1, 1])];
         Model = model;
         Version = version;
         FeatureNames = featureNames;
@@ -39,6 +46,20 @@ public sealed class LoadedModel
         EncodedModel = JsonEncodedText.Encode(model);
         EncodedVersion = JsonEncodedText.Encode(version);
         EncodedOutputName = JsonEncodedText.Encode(outputName);
+    }
+
+    /// <summary>Makes a version of any signature ready.</summary>
+    /// <param name="model">The model's name.</param>
+    /// <param name="version">The semantic version.</param>
+    /// <param name="tensors">The graph.</param>
+    public LoadedModel(string model, string version, TensorModel tensors)
+        : this(model, version, [], (_, _, _) => throw new UnreachableException("A model of tensors has no rows of features."))
+    {
+        Tensors = tensors;
+        InputTensors = tensors.Inputs;
+        OutputTensors = tensors.Outputs;
+        OutputName = tensors.Outputs[0].Name;
+        InputKey = string.Join('\n', tensors.Inputs.Concat(tensors.Outputs).Select(tensor => $"{tensor.Name} {tensor.Datatype} {string.Join(' ', tensor.Shape)}").Prepend(InputKey));
     }
 
     /// <summary>The model's name.</summary>
@@ -56,11 +77,29 @@ public sealed class LoadedModel
     /// <summary>What a caller may send in place of features; null when only features are taken.</summary>
     public RequestInputs? Inputs { get; }
 
-    /// <summary>The name of the output tensor.</summary>
+    /// <summary>The name of the output tensor; the first one's when there are several.</summary>
     public string OutputName { get; }
+
+    /// <summary>The name of the tensor that holds all features, beside <c>features</c>, which every such model answers to.</summary>
+    public string MatrixName { get; }
+
+    /// <summary>The graph of a model that takes other tensors than a table of features; null when it scores features.</summary>
+    public TensorModel? Tensors { get; }
+
+    /// <summary>Most rows of one request; 0 leaves the first dimension to the graph.</summary>
+    public int BatchMax { get; init; }
+
+    /// <summary>What a request sends.</summary>
+    public IReadOnlyList<ContractTensor> InputTensors { get; }
+
+    /// <summary>What an answer holds.</summary>
+    public IReadOnlyList<ContractTensor> OutputTensors { get; }
 
     /// <summary>What it has served.</summary>
     public ArmStatistics Statistics { get; } = new();
+
+    /// <summary>What it has served to callers who named it, which counts for no arm.</summary>
+    public ArmStatistics DirectStatistics { get; } = new();
 
     /// <summary>The training histograms; null when there are none.</summary>
     public ModelBaseline? Baseline { get; }

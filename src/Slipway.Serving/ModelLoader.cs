@@ -35,28 +35,26 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
 
         try
         {
-            var input = session.Inputs.Count == 1 ? session.Inputs[0] : throw Unusable(version, $"it has {session.Inputs.Count} inputs instead of one");
-            if (input.ElementType != OnnxElementType.Float || input.Shape.Count != 2 || (input.Shape[1] >= 0 && input.Shape[1] != names.Length))
+            if (!IsTable(version, session, names))
             {
-                throw Unusable(version, $"its input is {input.ElementType} [{string.Join(", ", input.Shape)}] instead of Float [-1, {names.Length}], one column per feature of its schema");
+                var tensors = new TensorModel(session);
+                tensors.WarmUp();
+                var general = new LoadedModel(version.Model, version.Version, tensors);
+                Notify(general);
+                return general;
             }
 
             var output = session.Outputs[0];
-            if (output.ElementType != OnnxElementType.Float || output.Shape.Count is 0 or > 2 || (output.Shape.Count == 2 && output.Shape[1] is not (1 or -1)))
-            {
-                throw Unusable(version, $"its first output is {output.ElementType} [{string.Join(", ", output.Shape)}] instead of Float [-1, 1]");
-            }
-
             var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
             session.RunMatrix(new float[names.Length], 1, new float[1]);
-            var loaded = new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name);
+            var loaded = new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name);
             Notify(loaded);
             return loaded;
         }
         catch (Exception e) when (e is OnnxException or JsonException)
         {
             session.Dispose();
-            throw Unusable(version, e is OnnxException ? $"its first run fails: {e.Message}" : "its baseline is not a training baseline", e);
+            throw Unusable(version, e is OnnxException ? $"ONNX Runtime cannot run it: {e.Message.TrimEnd('.')}" : "its baseline is not a training baseline", e);
         }
         catch
         {
@@ -67,6 +65,28 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
 
     /// <summary>Sets what callers are told of the version's deprecation now.</summary>
     public void Notify(LoadedModel loaded) => loaded.Notice = DeprecationNotice.Of(registry.FindDeprecation(loaded.Model, loaded.Version));
+
+    // One table of features in, one value a row out: the shape of most models here, which has the short way and the feature store.
+    // Features that somebody declared must fit the graph; those that registration guessed from it are dropped when they do not.
+    private static bool IsTable(ModelVersionRecord version, OnnxSession session, string[] names)
+    {
+        if (names.Length == 0)
+        {
+            return false;
+        }
+
+        var declared = version.FeatureSchema.Service.Length > 0;
+        var input = session.Inputs.Count == 1 ? session.Inputs[0] : null;
+        if (input is not { ElementType: OnnxElementType.Float, Shape.Count: 2 } || (input.Shape[1] >= 0 && input.Shape[1] != names.Length))
+        {
+            var given = input is null ? $"it has {session.Inputs.Count} inputs" : $"its input is {input.ElementType} [{string.Join(", ", input.Shape)}]";
+            return declared ? throw Unusable(version, $"{given} instead of Float [-1, {names.Length}], one column per feature of its schema") : false;
+        }
+
+        var output = session.Outputs[0];
+        return output is { ElementType: OnnxElementType.Float, Shape: [_] or [_, 1 or -1] } && (declared || session.Outputs.Count == 1)
+            || (declared ? throw Unusable(version, $"its first output is {output.ElementType} [{string.Join(", ", output.Shape)}] instead of Float [-1, 1]") : false);
+    }
 
     private byte[] ReadVerified(ModelVersionRecord version, string what, string sha256)
     {

@@ -3,11 +3,12 @@ using Microsoft.AspNetCore.Http;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Registry;
+using Slipway.Serving.Folder;
 
 namespace Slipway.Serving;
 
 /// <summary>Versions that callers name in the path, loaded when first asked for; and why a model is not served.</summary>
-internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry, ModelLoader loader, ServingOptions options)
+internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry, ModelLoader loader, ModelFolder folder, ServingOptions options)
 {
     private readonly ConcurrentDictionary<(string Model, string Reference), Arm> _arms = new();
     private readonly Lock _loading = new();
@@ -21,6 +22,11 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
         if (_arms.TryGetValue((model, reference), out var known))
         {
             return known;
+        }
+
+        if (folder.Find(model, reference) is { } inFolder)
+        {
+            return new Arm(ArmRole.Direct, inFolder);
         }
 
         lock (_loading)
@@ -41,6 +47,9 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
         }
     }
 
+    /// <summary>The versions in memory.</summary>
+    public IEnumerable<LoadedModel> Loaded => _arms.Values.Select(arm => arm.Model);
+
     /// <summary>Forgets a model's versions, after a stage or alias moved.</summary>
     public void Forget(string model)
     {
@@ -52,7 +61,9 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
 
     /// <summary>Status and sentence for a model without a route.</summary>
     public (int Status, string Message) WhyNotServed(string model) =>
-        registry.FindInStage(model, Stage.Production) is not null
+        folder.Models.TryGetValue(model, out var found) && found.Fault is { } fault
+            ? (StatusCodes.Status503ServiceUnavailable, $"Model '{model}' of the model repository is not ready: {fault}.")
+            : registry.FindInStage(model, Stage.Production) is not null
             ? (StatusCodes.Status503ServiceUnavailable, $"Model '{model}' is not ready: its production version is being loaded or could not be loaded; GET /api/slipway/v1/deployments/{Uri.EscapeDataString(model)} says which, then try again.")
             : registry.ListVersions(model).Count > 0
                 ? (StatusCodes.Status404NotFound, $"Model '{model}' has no version in production; promote one, or name a version in the path: /v2/models/{Uri.EscapeDataString(model)}/versions/<version>/infer.")

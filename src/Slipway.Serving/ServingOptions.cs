@@ -18,6 +18,9 @@ public sealed class ServingOptions
     /// <summary>Requests that wait for the shadow; beyond it, copies are dropped and counted.</summary>
     public int MirrorRequestsMax { get; set; } = 4_096;
 
+    /// <summary>A folder of models in Triton's layout, served without being registered; null for none.</summary>
+    public string? ModelRepository { get; set; }
+
     /// <summary>Versions kept in memory beside the routed ones, because somebody asked for them by name.</summary>
     public int PinnedVersionsMax { get; set; } = 16;
 }

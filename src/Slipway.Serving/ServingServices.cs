@@ -1,7 +1,10 @@
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Slipway.Registry;
 using Slipway.Serving.Deployments;
+using Slipway.Serving.Folder;
+using Slipway.Serving.Grpc;
 using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Protocol;
@@ -24,21 +27,28 @@ public static class ServingServices
         services.AddSingleton<FeatureServing>();
         services.AddSingleton<ModelLoader>();
         services.AddSingleton(provider => new ModelRouter(provider.GetRequiredService<ModelLoader>().Load));
+        services.AddSingleton<ModelFolder>();
         services.AddSingleton<PinnedVersions>();
         services.AddSingleton<PredictionLog>();
         services.AddSingleton<LoggedPredictions>();
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
+        services.AddSingleton<Inference>();
         services.AddSingleton<InferHandler>();
+        services.AddSingleton<ServedModels>();
+        services.AddSingleton(provider => new GrpcRoutes(
+            provider.GetRequiredService<Inference>(), provider.GetRequiredService<ServedModels>(), provider.GetRequiredService<DeploymentReports>(), options,
+            provider.GetRequiredService<IHostApplicationLifetime>()));
         services.AddSingleton<DeploymentStore>();
         services.AddSingleton<INodeDescriber, ServingNodes>();
         services.AddSingleton<Deployer>();
         services.AddSingleton<TrafficTimeline>();
         services.AddSingleton(provider => new DeploymentReports(
             provider.GetRequiredService<ModelRouter>(), provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<DeploymentStore>(),
-            provider.GetRequiredService<PredictionLog>(), provider.GetRequiredService<Deployer>(), provider.GetRequiredService<TrafficTimeline>(),
+            provider.GetRequiredService<PredictionLog>(), provider.GetRequiredService<Deployer>(), provider.GetRequiredService<ModelFolder>(), provider.GetRequiredService<TrafficTimeline>(),
             provider.GetRequiredService<IMeterFactory>()));
         services.AddHostedService(provider => provider.GetRequiredService<Deployer>());
+        services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());
         services.AddHostedService(provider => provider.GetRequiredService<TrafficTimeline>());
         services.AddSlipwayRollouts();

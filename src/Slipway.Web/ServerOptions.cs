@@ -43,6 +43,9 @@ public sealed record ServerOptions
         provider, uri, System.Environment.GetEnvironmentVariable("SLIPWAY_REGISTRY_USERNAME"), System.Environment.GetEnvironmentVariable("SLIPWAY_REGISTRY_PASSWORD"),
         System.Environment.GetEnvironmentVariable("SLIPWAY_REGISTRY_TOKEN"), movedFrom);
 
+    /// <summary>A folder of models in Triton's layout, served without being registered; null for none.</summary>
+    public string? ModelRepository { get; init; }
+
     /// <summary>Largest request body in bytes; uploads of datasets and artifacts are streamed and have their own limit.</summary>
     public long MaxBodyBytes { get; init; } = 64 << 20;
 

@@ -83,9 +83,7 @@ public static class SlipwayServer
         var app = builder.Build();
         if (options.GrpcPort != 0)
         {
-            // Not before the first call: the database is opened after this, so that its faults are told in order.
-            var access = new Lazy<AccessMiddleware>(() => ActivatorUtilities.CreateInstance<AccessMiddleware>(app.Services, (RequestDelegate)(_ => Task.CompletedTask)));
-            app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.Run(context => GrpcPlaceholder.AnswerAsync(context, access.Value)));
+            app.UseWhen(context => context.Connection.LocalPort == options.GrpcPort, grpc => grpc.UseGrpcCalls());
         }
 
         app.UseHealth();
@@ -119,6 +117,11 @@ public static class SlipwayServer
         try
         {
             DemandLogin(options);
+            if (options.ModelRepository is { } repository && !Directory.Exists(repository))
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, $"--model-repository '{repository}' is not a folder; name one that holds a folder for each model, such as simple/1/model.onnx.");
+            }
+
             using var data = DataDirectoryLock.Take(options.DataDirectory);
             ClearTemporary(Path.Combine(options.DataDirectory, "tmp"));
             await using var app = Build(options);
@@ -194,7 +197,11 @@ public static class SlipwayServer
         services.AddSlipwayRegistry(webhooks => webhooks.TrustedHosts = options.WebhookHosts);
         services.AddExternalRegistry(options.ExternalRegistry);
         services.AddSlipwayBenchmarks();
-        services.AddSlipwayServing(serving => serving.BodyBytesMax = options.MaxBodyBytes);
+        services.AddSlipwayServing(serving =>
+        {
+            serving.BodyBytesMax = options.MaxBodyBytes;
+            serving.ModelRepository = options.ModelRepository;
+        });
         services.AddSlipwayPipelines();
         services.AddSlipwayMonitoring();
         services.AddSlipwayGovernance(new GovernanceOptions

@@ -103,7 +103,7 @@ public sealed class RunningServer : IAsyncDisposable
     {
         var port = SlipwayProgram.FreePort();
         var server = new RunningServer(
-            SlipwayProgram.Start(environment, ["server", "--port", $"{port}", "--grpc-port", "0", "--data", data, .. more]), new Uri($"http://127.0.0.1:{port}"));
+            SlipwayProgram.Start(environment, ["server", "--port", $"{port}", .. more.Contains("--grpc-port") ? [] : (string[])["--grpc-port", "0"], "--data", data, .. more]), new Uri($"http://127.0.0.1:{port}"));
         void Keep(string? line)
         {
             lock (server._said)

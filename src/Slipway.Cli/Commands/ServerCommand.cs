@@ -19,6 +19,7 @@ internal static class ServerCommand
         var s3Endpoint = Setting("--s3-endpoint", "Address of an S3-compatible store; default AWS_ENDPOINT_URL, else Amazon's.", null);
         var s3PathStyle = Setting("--s3-path-style", "Whether the bucket stands in the path (true or false); default true exactly when there is an endpoint.", null);
         var database = DatabaseOption();
+        var modelRepository = Setting("--model-repository", "Also serve the models of this folder, in Triton's layout (name/1/model.onnx, perhaps name/config.pbtxt), without registering them.", null);
         var registryProvider = Setting("--registry-provider", "Where models are registered: slipway (this server) or mlflow, an MLflow server that this one puts its gates over; credentials in SLIPWAY_REGISTRY_TOKEN, or SLIPWAY_REGISTRY_USERNAME and SLIPWAY_REGISTRY_PASSWORD.", "slipway");
         var registryUri = Setting("--registry-uri", "That MLflow server's address.", null);
         var registryMovedFrom = Setting("--registry-moved-from", "Its former address, once after it has moved.", null);
@@ -38,7 +39,7 @@ internal static class ServerCommand
         var openId = new OpenIdFlags();
         var command = new Command("server", "Start the server.")
         {
-            host, port, grpcPort, data, artifactRoot, destination, s3Endpoint, s3PathStyle, database, registryProvider, registryUri, registryMovedFrom, environment, maxBody, allowedHosts, webhookHosts, checkpointDirectory, checkpointRows,
+            host, port, grpcPort, data, artifactRoot, destination, s3Endpoint, s3PathStyle, database, modelRepository, registryProvider, registryUri, registryMovedFrom, environment, maxBody, allowedHosts, webhookHosts, checkpointDirectory, checkpointRows,
             checkpointSeconds, redact, auditSeconds, docs, docsGit, publicUrl, requireLogin,
         };
         openId.AddTo(command);
@@ -83,6 +84,7 @@ internal static class ServerCommand
                 ArtifactsDestination = args.GetValue(destination),
                 S3 = ServerOptions.S3FromEnvironment(args.GetValue(s3Endpoint), args.GetValue(s3PathStyle)),
                 ExternalRegistry = ServerOptions.RegistryFromEnvironment(args.GetValue(registryProvider), args.GetValue(registryUri), args.GetValue(registryMovedFrom)),
+                ModelRepository = args.GetValue(modelRepository) is { } models ? Path.GetFullPath(models) : null,
                 MaxBodyBytes = args.GetValue(maxBody),
                 AllowedHosts = args.GetValue(allowedHosts) ?? [],
                 WebhookHosts = args.GetValue(webhookHosts) ?? [],

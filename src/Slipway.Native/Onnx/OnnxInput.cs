@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 
@@ -6,24 +7,28 @@ namespace Slipway.Native.Onnx;
 /// <summary>A tensor over the caller's array, which is read in place and must not change while the run lasts.</summary>
 public readonly struct OnnxInput
 {
-    internal const int RankMax = 8;
+    private const int RankInline = 8;
 
     private readonly Dimensions dimensions;
+    private readonly long[]? more; // All of them, when they are many.
 
     private OnnxInput(string name, OnnxElementType elementType, Array data, int offset, int count, int elementSize, ReadOnlySpan<long> shape)
     {
-        if (shape.Length > RankMax)
+        var elements = 1L;
+        foreach (var size in shape)
         {
-            throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has {shape.Length} dimensions; at most {RankMax} are supported.");
+            elements = size >= 0
+                ? checked(elements * size)
+                : throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has the negative dimension {size}.");
         }
 
-        var elements = 1L;
-        for (var i = 0; i < shape.Length; i++)
+        if (shape.Length <= RankInline)
         {
-            dimensions[i] = shape[i] >= 0
-                ? shape[i]
-                : throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has the negative dimension {shape[i]}.");
-            elements = checked(elements * shape[i]);
+            shape.CopyTo(dimensions);
+        }
+        else
+        {
+            more = shape.ToArray();
         }
 
         if (elements != count)
@@ -59,7 +64,7 @@ public readonly struct OnnxInput
     internal int Rank { get; }
 
     [UnscopedRef]
-    internal ReadOnlySpan<long> Shape => ((ReadOnlySpan<long>)dimensions)[..Rank];
+    internal ReadOnlySpan<long> Shape => more ?? ((ReadOnlySpan<long>)dimensions)[..Rank];
 
     /// <summary>A float32 tensor.</summary>
     public static OnnxInput Float(string name, ArraySegment<float> values, params ReadOnlySpan<long> shape) =>
@@ -94,6 +99,29 @@ public readonly struct OnnxInput
     public static OnnxInput String(string name, ArraySegment<string> values, params ReadOnlySpan<long> shape) =>
         Over(name, OnnxElementType.String, values, 0, shape);
 
+    /// <summary>A string tensor from bytes: before each text its length in four bytes, little-endian. No text may hold a zero byte, at which the runtime would end it.</summary>
+    /// <param name="name">The model's input.</param>
+    /// <param name="prefixed">The texts.</param>
+    /// <param name="count">How many there are.</param>
+    /// <param name="shape">Its dimensions.</param>
+    public static OnnxInput Texts(string name, ArraySegment<byte> prefixed, int count, params ReadOnlySpan<long> shape)
+    {
+        var rest = prefixed.AsSpan();
+        for (var i = 0; i < count; i++)
+        {
+            if (rest.Length < sizeof(int) || BinaryPrimitives.ReadUInt32LittleEndian(rest) is var length && length > rest.Length - sizeof(int) || rest.Slice(sizeof(int), (int)length).Contains((byte)0))
+            {
+                throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Text {i} of input '{name}' is cut off or holds a zero byte.");
+            }
+
+            rest = rest[(sizeof(int) + (int)length)..];
+        }
+
+        return rest.IsEmpty
+            ? new(name, OnnxElementType.String, prefixed.Array ?? [], prefixed.Offset, count, 0, shape)
+            : throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has {rest.Length} bytes after its last text.");
+    }
+
     /// <summary>Bytes of one element; 0 for strings and what is not a tensor.</summary>
     public static int SizeOf(OnnxElementType elementType) => elementType switch
     {
@@ -111,7 +139,7 @@ public readonly struct OnnxInput
     private static OnnxException Misaligned(string name) =>
         new(OnnxErrorCode.InvalidArgument, $"The bytes of input '{name}' do not begin at a multiple of their element size.");
 
-    [InlineArray(RankMax)]
+    [InlineArray(RankInline)]
     private struct Dimensions
     {
         private long first;

@@ -68,6 +68,9 @@ public sealed class OnnxModelWriter
     /// <summary>Starts a graph.</summary>
     public OnnxModelWriter(string graphName) => graph.Text(2, graphName);
 
+    /// <summary>Name of dimensions that vary, which then have one size in a run; null leaves them without names, each of its own size.</summary>
+    public string? VaryingName { get; init; }
+
     /// <summary>Adds an input; -1 stands for a dimension that varies.</summary>
     public OnnxModelWriter AddInput(string name, OnnxElementType type, params ReadOnlySpan<long> shape)
     {
@@ -165,7 +168,7 @@ public sealed class OnnxModelWriter
         return tensor;
     }
 
-    private static ProtobufWriter ValueInfo(string name, OnnxElementType type, ReadOnlySpan<long> shape)
+    private ProtobufWriter ValueInfo(string name, OnnxElementType type, ReadOnlySpan<long> shape)
     {
         var dimensions = new ProtobufWriter();
         foreach (var size in shape)
@@ -174,6 +177,10 @@ public sealed class OnnxModelWriter
             if (size >= 0)
             {
                 dimension.Int(1, size);
+            }
+            else if (VaryingName is not null)
+            {
+                dimension.Text(2, VaryingName);
             }
 
             dimensions.Message(1, dimension);

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using System.Text;
@@ -101,6 +102,21 @@ public unsafe ref struct OnnxResult
     /// <summary>A string output, copied.</summary>
     public readonly string[] Strings(int output)
     {
+        ReadOnlySpan<byte> rest = Texts(output);
+        var strings = new string[ElementCount(output)];
+        for (var i = 0; i < strings.Length; i++)
+        {
+            var length = BinaryPrimitives.ReadInt32LittleEndian(rest);
+            strings[i] = Encoding.UTF8.GetString(rest.Slice(sizeof(int), length));
+            rest = rest[(sizeof(int) + length)..];
+        }
+
+        return strings;
+    }
+
+    /// <summary>A string output as bytes: before each text its length in four bytes, little-endian.</summary>
+    public readonly byte[] Texts(int output)
+    {
         Expect(output, OnnxElementType.String);
         nuint bytes;
         OnnxApi.Check(OnnxApi.GetStringTensorDataLength(Value(output), &bytes));
@@ -113,13 +129,17 @@ public unsafe ref struct OnnxResult
         }
 
         offsets[^1] = bytes;
-        var strings = new string[offsets.Length - 1];
-        for (var i = 0; i < strings.Length; i++)
+        var prefixed = new byte[checked((int)bytes + (sizeof(int) * (offsets.Length - 1)))];
+        var at = 0;
+        for (var i = 0; i < offsets.Length - 1; i++)
         {
-            strings[i] = Encoding.UTF8.GetString(text, (int)offsets[i], (int)(offsets[i + 1] - offsets[i]));
+            var length = (int)(offsets[i + 1] - offsets[i]);
+            BinaryPrimitives.WriteInt32LittleEndian(prefixed.AsSpan(at), length);
+            text.AsSpan((int)offsets[i], length).CopyTo(prefixed.AsSpan(at + sizeof(int)));
+            at += sizeof(int) + length;
         }
 
-        return strings;
+        return prefixed;
     }
 
     /// <summary>Frees the outputs.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 
 namespace Slipway.Native.Onnx;
@@ -255,7 +256,15 @@ public sealed unsafe class OnnxSession : IDisposable
             if (input.ElementType == OnnxElementType.String)
             {
                 OnnxApi.Check(OnnxApi.CreateTensorAsOrtValue(OnnxEnvironment.Allocator, shape, (nuint)input.Rank, (int)input.ElementType, &value));
-                FillStrings(value, new ArraySegment<string>((string[])input.Data, input.Offset, input.Count));
+                if (input.Data is byte[] prefixed)
+                {
+                    FillTexts(value, prefixed.AsSpan(input.Offset), input.Count);
+                }
+                else
+                {
+                    FillStrings(value, new ArraySegment<string>((string[])input.Data, input.Offset, input.Count));
+                }
+
                 return value;
             }
 
@@ -264,6 +273,38 @@ public sealed unsafe class OnnxSession : IDisposable
             OnnxApi.Check(OnnxApi.CreateTensorWithDataAsOrtValue(
                 OnnxEnvironment.CpuMemory, data, (nuint)input.Count * (nuint)input.ElementSize, shape, (nuint)input.Rank, (int)input.ElementType, &value));
             return value;
+        }
+    }
+
+    // Each text with its length before it becomes one that ends with a zero, as the runtime reads them.
+    private static void FillTexts(nint value, ReadOnlySpan<byte> prefixed, int count)
+    {
+        var texts = new byte[prefixed.Length];
+        var starts = new nint[count];
+        var at = 0;
+        for (var i = 0; i < count; i++)
+        {
+            var length = BinaryPrimitives.ReadInt32LittleEndian(prefixed);
+            prefixed.Slice(sizeof(int), length).CopyTo(texts.AsSpan(at));
+            starts[i] = at;
+            at += length + 1;
+            prefixed = prefixed[(sizeof(int) + length)..];
+        }
+
+        fixed (byte* text = texts)
+        fixed (nint* pointers = starts)
+        {
+            for (var i = 0; i < count; i++)
+            {
+                pointers[i] += (nint)text;
+            }
+
+            var status = OnnxApi.FillStringTensor(value, (byte**)pointers, (nuint)count);
+            if (status != 0)
+            {
+                OnnxApi.ReleaseValue(value);
+                OnnxApi.Check(status);
+            }
         }
     }
 
@@ -342,12 +383,21 @@ public sealed unsafe class OnnxSession : IDisposable
         OnnxApi.Check(OnnxApi.GetTensorElementType(tensor, &elementType));
         OnnxApi.Check(OnnxApi.GetDimensionsCount(tensor, &rank));
         var shape = new long[rank];
+        var names = new byte*[rank]; // Belong to the type as well.
         fixed (long* dimensions = shape)
+        fixed (byte** symbols = names)
         {
             OnnxApi.Check(OnnxApi.GetDimensions(tensor, dimensions, rank));
+            OnnxApi.Check(OnnxApi.GetSymbolicDimensions(tensor, symbols, rank));
         }
 
-        return new OnnxTensorInfo(name, (OnnxElementType)elementType, shape);
+        var texts = new string[rank];
+        for (var i = 0; i < texts.Length; i++)
+        {
+            texts[i] = OnnxApi.Text(names[i]);
+        }
+
+        return new OnnxTensorInfo(name, (OnnxElementType)elementType, shape) { Symbols = texts };
     }
 }
 

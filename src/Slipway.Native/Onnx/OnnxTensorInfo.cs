@@ -29,4 +29,8 @@ public enum OnnxElementType
 /// <param name="Name">As the model names it.</param>
 /// <param name="ElementType">None for what is not a tensor.</param>
 /// <param name="Shape">-1 stands for a dimension that varies.</param>
-public sealed record OnnxTensorInfo(string Name, OnnxElementType ElementType, IReadOnlyList<long> Shape);
+public sealed record OnnxTensorInfo(string Name, OnnxElementType ElementType, IReadOnlyList<long> Shape)
+{
+    /// <summary>The model's names of the dimensions, such as <c>batch</c>: those of one name have one size in a run. Empty where a dimension has none, and for a file that was not loaded.</summary>
+    public IReadOnlyList<string> Symbols { get; init; } = [];
+}

@@ -50,6 +50,14 @@ internal sealed class Deployer : BackgroundService
     /// <summary>Models whose production version could not be loaded.</summary>
     public IReadOnlyDictionary<string, string> Failures => _failures;
 
+    /// <summary>Makes the route equal to the registry now, as after a change of stage.</summary>
+    /// <returns>Why the production version could not be loaded; null when it was.</returns>
+    public async Task<string?> LoadAsync(string model, CancellationToken cancellationToken)
+    {
+        await RouteAsync(model, "loaded", "it was asked for over the protocol", cancellationToken);
+        return FailureOf(model);
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await Task.Yield(); // The host goes on starting while models load; /v2/health/ready says when they have.

@@ -2,6 +2,7 @@ using System.Diagnostics.Metrics;
 using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Slipway.Registry;
+using Slipway.Serving.Folder;
 using Slipway.Serving.Predictions;
 
 namespace Slipway.Serving.Deployments;
@@ -14,13 +15,15 @@ public sealed class DeploymentReports : IDisposable
     private readonly DeploymentStore _deployments;
     private readonly PredictionLog _log;
     private readonly Deployer _deployer;
+    private readonly ModelFolder _folder;
     private readonly TrafficTimeline _timeline;
     private readonly Meter _meter;
 
     internal DeploymentReports(
-        ModelRouter router, ModelRegistry registry, DeploymentStore deployments, PredictionLog log, Deployer deployer, TrafficTimeline timeline, IMeterFactory meters)
+        ModelRouter router, ModelRegistry registry, DeploymentStore deployments, PredictionLog log, Deployer deployer, ModelFolder folder, TrafficTimeline timeline,
+        IMeterFactory meters)
     {
-        (_router, _registry, _deployments, _log, _deployer, _timeline) = (router, registry, deployments, log, deployer, timeline);
+        (_router, _registry, _deployments, _log, _deployer, _folder, _timeline) = (router, registry, deployments, log, deployer, folder, timeline);
         _meter = meters.Create("Slipway.Serving");
         _meter.CreateObservableCounter("slipway.serving.requests", () => Measure(snapshot => snapshot.Requests), "{request}", "Requests answered or failed by a version");
         _meter.CreateObservableCounter("slipway.serving.errors", () => Measure(snapshot => snapshot.Errors), "{request}", "Requests that a version failed");
@@ -50,8 +53,8 @@ public sealed class DeploymentReports : IDisposable
         return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped);
     }
 
-    /// <summary>Whether every production version answers.</summary>
-    public bool IsReady => _deployer.Started && _deployer.Failures.Count == 0;
+    /// <summary>Whether every production version answers, and every model of the model repository.</summary>
+    public bool IsReady => _deployer.Started && _deployer.Failures.Count == 0 && _folder.IsReady;
 
     /// <inheritdoc/>
     public void Dispose() => _meter.Dispose();

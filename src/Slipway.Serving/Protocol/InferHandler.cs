@@ -1,55 +1,28 @@
 using System.Buffers;
-using System.Diagnostics;
+using System.Globalization;
 using System.IO.Compression;
-using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.Extensions.Logging;
-using Slipway.Serving.Predictions;
+using Microsoft.Extensions.Primitives;
+using Slipway.Contracts;
 
 namespace Slipway.Serving.Protocol;
 
-/// <summary>
-/// The request path: body from the socket's buffer into the model's input, one table lookup for the version, score, answer.
-/// Logging and mirroring copy and return; nothing here waits for them.
-/// </summary>
-internal sealed class InferHandler(
-    ModelRouter router, PinnedVersions pinned, PredictionLog log, ShadowMirror mirror, ServingOptions options, TimeProvider clock, ILogger<InferHandler> logger)
+/// <summary>Open Inference over HTTP: the body from the socket's buffer straight to <see cref="Inference"/>, the answer in one piece.</summary>
+internal sealed class InferHandler(Inference inference, ServingOptions options)
 {
-    private static readonly JsonEncodedText ModelName = JsonEncodedText.Encode("model_name");
-    private static readonly JsonEncodedText ModelVersion = JsonEncodedText.Encode("model_version");
-    private static readonly JsonEncodedText Id = JsonEncodedText.Encode("id");
-    private static readonly JsonEncodedText OutputsName = JsonEncodedText.Encode("outputs");
-    private static readonly JsonEncodedText Name = JsonEncodedText.Encode("name");
-    private static readonly JsonEncodedText DatatypeName = JsonEncodedText.Encode("datatype");
-    private static readonly JsonEncodedText Fp32 = JsonEncodedText.Encode("FP32");
-    private static readonly JsonEncodedText Shape = JsonEncodedText.Encode("shape");
-    private static readonly JsonEncodedText Data = JsonEncodedText.Encode("data");
-    private static readonly JsonEncodedText Parameters = JsonEncodedText.Encode("parameters");
-    private static readonly JsonEncodedText PredictionIdName = JsonEncodedText.Encode("prediction_id");
-    private static readonly JsonEncodedText ArmName = JsonEncodedText.Encode("arm");
-    private static readonly JsonEncodedText ErrorName = JsonEncodedText.Encode("error");
-    private static readonly JsonEncodedText[] ArmNames = [.. Enum.GetValues<ArmRole>().Select(role => JsonEncodedText.Encode(Arm.NameOf(role)))];
-
-    [ThreadStatic]
-    private static Scratch? scratch;
+    private const string HeaderLengthName = "Inference-Header-Content-Length";
 
     /// <summary>Answers <c>POST /v2/models/{model}[/versions/{version}]/infer</c>.</summary>
     public async Task Invoke(HttpContext context)
     {
         var model = (string)context.Request.RouteValues["model"]!;
-        var version = (string?)context.Request.RouteValues["version"];
 
         // A version named by the caller takes the slow way; the alias of the production version is the ordinary way.
-        Arm? named = null;
-        if (version is not null && !string.Equals(version, "production", StringComparison.OrdinalIgnoreCase))
-        {
-            named = pinned.Get(model, version);
-        }
-
+        var named = inference.Named(model, (string?)context.Request.RouteValues["version"]);
         if (context.Request.ContentLength > options.BodyBytesMax)
         {
-            Refuse(context, StatusCodes.Status413PayloadTooLarge, TooLarge());
+            Refuse(context, StatusCodes.Status413PayloadTooLarge, TooLarge(options.BodyBytesMax));
             return;
         }
 
@@ -61,7 +34,7 @@ internal sealed class InferHandler(
 
         if (context.Request.Headers.ContentEncoding.Count > 0)
         {
-            await InvokeCompressed(context, model, named);
+            Answer(context, model, named, await InflateAsync(context.Request, options.BodyBytesMax));
             return;
         }
 
@@ -77,7 +50,7 @@ internal sealed class InferHandler(
             if (read.Buffer.Length > options.BodyBytesMax)
             {
                 reader.AdvanceTo(read.Buffer.End);
-                Refuse(context, StatusCodes.Status413PayloadTooLarge, TooLarge());
+                Refuse(context, StatusCodes.Status413PayloadTooLarge, TooLarge(options.BodyBytesMax));
                 return;
             }
 
@@ -92,188 +65,144 @@ internal sealed class InferHandler(
         }
     }
 
-    private async Task InvokeCompressed(HttpContext context, string model, Arm? named)
+    /// <summary>A compressed body as it was before, never more of it than may be sent uncompressed.</summary>
+    /// <exception cref="SlipwayException">InvalidArgument: it is not what its header says; TooLarge.</exception>
+    public static async Task<ReadOnlySequence<byte>> InflateAsync(HttpRequest request, long bytesMax)
     {
-        var encoding = context.Request.Headers.ContentEncoding.ToString();
-        await using Stream? body = encoding switch
+        var encoding = request.Headers.ContentEncoding.ToString();
+        await using Stream body = encoding switch
         {
-            "gzip" => new GZipStream(context.Request.Body, CompressionMode.Decompress),
-            "deflate" => new ZLibStream(context.Request.Body, CompressionMode.Decompress),
-            _ => null,
+            "gzip" => new GZipStream(request.Body, CompressionMode.Decompress),
+            "deflate" => new ZLibStream(request.Body, CompressionMode.Decompress),
+            _ => throw new SlipwayException(ErrorCode.InvalidArgument, $"Content-Encoding '{encoding}' is not taken here; send gzip, deflate or no encoding."),
         };
-        if (body is null)
-        {
-            Refuse(context, StatusCodes.Status400BadRequest, $"Content-Encoding '{encoding}' is not taken here; send gzip, deflate or no encoding.");
-            return;
-        }
-
         var bytes = new ArrayBufferWriter<byte>(16 * 1024);
         try
         {
             int read;
-            while ((read = await body.ReadAsync(bytes.GetMemory(16 * 1024), context.RequestAborted)) > 0)
+            while ((read = await body.ReadAsync(bytes.GetMemory(16 * 1024), request.HttpContext.RequestAborted)) > 0)
             {
                 bytes.Advance(read);
-                if (bytes.WrittenCount > options.BodyBytesMax)
+                if (bytes.WrittenCount > bytesMax)
                 {
-                    Refuse(context, StatusCodes.Status413PayloadTooLarge, TooLarge());
-                    return;
+                    throw new SlipwayException(ErrorCode.TooLarge, TooLarge(bytesMax));
                 }
             }
         }
         catch (InvalidDataException)
         {
-            Refuse(context, StatusCodes.Status400BadRequest, $"The body is not {encoding} data, as its Content-Encoding says; send it whole, or without the header.");
-            return;
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"The body is not {encoding} data, as its Content-Encoding says; send it whole, or without the header.");
         }
 
-        Answer(context, model, named, new ReadOnlySequence<byte>(bytes.WrittenMemory));
+        return new ReadOnlySequence<byte>(bytes.WrittenMemory);
     }
+
+    public static string TooLarge(long bytesMax) => $"The body is over the limit of {bytesMax.ToString("N0", CultureInfo.InvariantCulture)} bytes; send fewer rows per request.";
 
     private void Answer(HttpContext context, string model, Arm? named, in ReadOnlySequence<byte> body)
     {
-        var started = Stopwatch.GetTimestamp();
-        var table = router.Find(model);
-        var expected = named ?? table?.Stable ?? table?.Candidate;
-        if (expected is null)
+        long? headerLength = null;
+        if (context.Request.Headers.TryGetValue(HeaderLengthName, out var header))
         {
-            var (status, message) = pinned.WhyNotServed(model);
-            Refuse(context, status, message);
-            return;
-        }
-
-        var nowMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
-        var mine = scratch ??= new Scratch();
-        var request = mine.Request;
-        if (request.Read(body, expected.Model, nowMs) is { } fault)
-        {
-            Refuse(context, StatusCodes.Status400BadRequest, Explain(context, fault));
-            return;
-        }
-
-        Span<byte> newId = stackalloc byte[PredictionId.Length];
-        scoped var id = request.Id;
-        if (!PredictionId.IsUniqueLooking(id))
-        {
-            PredictionId.Create(nowMs, newId);
-            id = newId;
-        }
-
-        // The key says which version answers. A version with other inputs than the one assumed so far reads the request again.
-        var arm = named ?? (table!.Splits ? table.Choose(table.Sticky && !request.FirstKey.IsEmpty ? request.FirstKey : id)! : table.Choose(default)!);
-        if (arm.Model.InputKey != expected.Model.InputKey && request.Read(body, arm.Model, nowMs) is { } otherFault)
-        {
-            Refuse(context, StatusCodes.Status400BadRequest, otherFault);
-            return;
-        }
-
-        if (request.NeedsFeatures && request.BuildFeatures(arm.Model) is { } unbuilt)
-        {
-            Refuse(context, StatusCodes.Status400BadRequest, unbuilt);
-            return;
-        }
-
-        var failure = Score(arm, request);
-        if (failure is null)
-        {
-            WriteAnswer(mine, arm, request, id);
-        }
-
-        var latencyUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
-        if (arm.Role != ArmRole.Direct)
-        {
-            arm.Model.Statistics.Record(latencyUs, request.Rows, failed: failure is not null);
-        }
-
-        log.Append(
-            arm, id, request.Keys, request.KeyEnds, nowMs, request.EventMs, latencyUs, failure is null ? 200 : 500, request.Rows, request.Features,
-            failure is null ? request.Outputs : default);
-        if (failure is not null)
-        {
-            Refuse(context, StatusCodes.Status500InternalServerError, failure);
-            return;
-        }
-
-        if (arm.Role == ArmRole.Stable && table?.Shadow is not null)
-        {
-            mirror.Mirror(table, arm.Model, request, id, nowMs);
-        }
-
-        arm.Model.Notice?.Write(context.Response.Headers);
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = mine.Response.Written.Length;
-        context.Response.BodyWriter.Write(mine.Response.Written);
-        request.Trim();
-    }
-
-    /// <summary>Null, or what the caller is told when the version itself fails.</summary>
-    private string? Score(Arm arm, InferRequest request)
-    {
-        var outputs = request.Outputs;
-        try
-        {
-            arm.Model.Score(request.Features, request.Rows, outputs);
-        }
-        catch (Exception e)
-        {
-            logger.LogError(e, "Version {Version} of {Model} failed a request", arm.Version, arm.Model.Model);
-            return $"Model '{arm.Model.Model}' version {arm.Version} failed on this request; the server's log says why.";
-        }
-
-        foreach (var output in outputs)
-        {
-            if (!float.IsFinite(output))
+            if (!long.TryParse(header.ToString(), NumberStyles.None, CultureInfo.InvariantCulture, out var length) || length > body.Length)
             {
-                return $"Model '{arm.Model.Model}' version {arm.Version} gave an output that is not a finite number.";
+                Refuse(context, StatusCodes.Status400BadRequest, $"{HeaderLengthName} is '{header}', but the body has {body.Length} bytes; send the length of the JSON in front of the binary data.");
+                return;
+            }
+
+            headerLength = length;
+        }
+
+        var mine = InferScratch.Mine;
+        var outcome = inference.Score(mine, model, named, new RequestBody(body, headerLength, null));
+        long? follows = null;
+        if (outcome.Message is null)
+        {
+            if (mine.IsTensors || mine.Tensors is not null || mine.Request.BinaryOutput)
+            {
+                follows = JsonAnswer.Mine.WriteTensors(mine, outcome.Arm!, out var uncarried);
+                if (uncarried is not null)
+                {
+                    outcome = Outcome.Refused(StatusCodes.Status400BadRequest, uncarried);
+                }
+            }
+            else
+            {
+                JsonAnswer.Mine.Write(mine, outcome.Arm!);
             }
         }
 
-        return null;
-    }
-
-    private static void WriteAnswer(Scratch mine, Arm arm, InferRequest request, ReadOnlySpan<byte> predictionId)
-    {
-        mine.Response.Clear();
-        var json = mine.Writer;
-        json.Reset(mine.Response);
-        json.WriteStartObject();
-        json.WriteString(ModelName, arm.Model.EncodedModel);
-        json.WriteString(ModelVersion, arm.Model.EncodedVersion);
-        json.WriteString(Id, request.Id.IsEmpty ? predictionId : request.Id);
-        json.WriteStartArray(OutputsName);
-        json.WriteStartObject();
-        json.WriteString(Name, arm.Model.EncodedOutputName);
-        json.WriteString(DatatypeName, Fp32);
-        json.WriteStartArray(Shape);
-        json.WriteNumberValue(request.Rows);
-        json.WriteNumberValue(1);
-        json.WriteEndArray();
-        json.WriteStartArray(Data);
-        foreach (var output in request.Outputs)
+        if (outcome.Arm is not null)
         {
-            json.WriteNumberValue(output);
+            inference.Complete(mine, outcome);
         }
 
-        json.WriteEndArray();
-        json.WriteEndObject();
-        json.WriteEndArray();
-        json.WriteStartObject(Parameters);
-        json.WriteString(PredictionIdName, predictionId);
-        json.WriteString(ArmName, ArmNames[(int)arm.Role]);
-        json.WriteEndObject();
-        json.WriteEndObject();
-        json.Flush();
+        if (outcome.Message is { } fault)
+        {
+            Refuse(context, outcome.Status, fault);
+            return;
+        }
+
+        var response = context.Response;
+        outcome.Arm!.Model.Notice?.Write(response.Headers);
+        response.ContentType = follows is null ? "application/json" : "application/octet-stream";
+        if (follows is { } jsonLength)
+        {
+            response.Headers[HeaderLengthName] = jsonLength.ToString(CultureInfo.InvariantCulture);
+        }
+
+        // Only here, and only when asked: several clients cannot read compressed metadata or errors.
+        if (context.Request.Headers.AcceptEncoding.Count > 0 && Wanted(context.Request.Headers.AcceptEncoding) is { } encoding)
+        {
+            var compressed = Compress(mine.Response.Written, encoding);
+            response.Headers.ContentEncoding = encoding;
+            response.Headers.Vary = "Accept-Encoding";
+            response.ContentLength = compressed.Length;
+            response.BodyWriter.Write(compressed);
+        }
+        else
+        {
+            response.ContentLength = mine.Response.Written.Length;
+            response.BodyWriter.Write(mine.Response.Written);
+        }
+
+        mine.Trim();
+    }
+
+    // "gzip, deflate;q=0.5": the better of the two we have; null when neither is wanted.
+    private static string? Wanted(StringValues accepted)
+    {
+        string? best = null;
+        var quality = 0d;
+        foreach (var part in accepted.ToString().Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+        {
+            var at = part.IndexOf(';', StringComparison.Ordinal);
+            var name = (at < 0 ? part : part[..at]).TrimEnd();
+            var q = at < 0 ? 1 : part[(at + 1)..].Trim() is ['q', '=', .. var number] && double.TryParse(number, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var given) ? given : 0;
+            if (name is "gzip" or "deflate" && q > quality)
+            {
+                (best, quality) = (name, q);
+            }
+        }
+
+        return best;
+    }
+
+    private static ReadOnlySpan<byte> Compress(ReadOnlySpan<byte> answer, string encoding)
+    {
+        var into = new MemoryStream(answer.Length / 2);
+        using (Stream stream = encoding == "gzip" ? new GZipStream(into, CompressionLevel.Fastest, leaveOpen: true) : new ZLibStream(into, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            stream.Write(answer);
+        }
+
+        return into.GetBuffer().AsSpan(0, (int)into.Length);
     }
 
     private static void Refuse(HttpContext context, int status, string message)
     {
-        var mine = scratch ??= new Scratch();
-        mine.Response.Clear();
-        mine.Writer.Reset(mine.Response);
-        mine.Writer.WriteStartObject();
-        mine.Writer.WriteString(ErrorName, message);
-        mine.Writer.WriteEndObject();
-        mine.Writer.Flush();
+        var into = InferScratch.Mine.Response;
+        JsonAnswer.Mine.WriteError(into, message);
         context.Response.StatusCode = status;
         if (status == StatusCodes.Status503ServiceUnavailable)
         {
@@ -281,23 +210,7 @@ internal sealed class InferHandler(
         }
 
         context.Response.ContentType = "application/json";
-        context.Response.ContentLength = mine.Response.Written.Length;
-        context.Response.BodyWriter.Write(mine.Response.Written);
-    }
-
-    private string TooLarge() => $"The body is over the limit of {options.BodyBytesMax.ToString("N0", System.Globalization.CultureInfo.InvariantCulture)} bytes; send fewer rows per request.";
-
-    private static string Explain(HttpContext context, string fault) =>
-        context.Request.Headers.ContainsKey("Inference-Header-Content-Length")
-            ? "The request uses the binary tensor extension, which this server does not read; send 'data' as JSON and leave the Inference-Header-Content-Length header out."
-            : fault;
-
-    private sealed class Scratch
-    {
-        public InferRequest Request { get; } = new();
-
-        public ResponseBuffer Response { get; } = new();
-
-        public Utf8JsonWriter Writer { get; } = new(Stream.Null, new JsonWriterOptions { SkipValidation = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+        context.Response.ContentLength = into.Written.Length;
+        context.Response.BodyWriter.Write(into.Written);
     }
 }

@@ -15,11 +15,10 @@ namespace Slipway.Serving.Protocol;
 /// [n, 1] per feature, named as the feature; or the feature service's request inputs, which the online store completes. Forms
 /// cannot be mixed. A fault is a sentence, not an exception.
 /// </remarks>
-internal sealed class InferRequest
+internal sealed partial class InferRequest
 {
-    private const string MatrixName = "features";
+    private const string AnyMatrixName = "features";
     private const byte KeySeparator = 0x1F;
-    private const int NestingMax = 64;
 
     private static readonly string[] FeatureDatatypes = ["FP32"];
 
@@ -40,6 +39,8 @@ internal sealed class InferRequest
     private int _keysLength;
     private int _rowsCapacity;
     private long _bodyBytes;
+    private bool _binaryOutputs;
+    private bool? _binaryOutput;
     private Form _form;
 
     private enum Form
@@ -69,6 +70,9 @@ internal sealed class InferRequest
     /// <summary>The first row's entity key, which chooses the version for the whole request; empty when there is none.</summary>
     public ReadOnlySpan<byte> FirstKey => _keyCount == 0 ? default : _keys.AsSpan(0, _keyEnds[0]);
 
+    /// <summary>Whether the output is wanted as bytes behind the JSON.</summary>
+    public bool BinaryOutput => _binaryOutput ?? _binaryOutputs;
+
     /// <summary>Whether the feature store has to complete the features.</summary>
     public bool NeedsFeatures => _form == Form.Inputs;
 
@@ -78,16 +82,8 @@ internal sealed class InferRequest
     /// <param name="nowMs">Event time of rows that do not carry one.</param>
     public string? Read(in ReadOnlySequence<byte> body, LoadedModel model, long nowMs)
     {
-        _model = model;
-        _form = Form.None;
-        _idLength = _keyCount = _keysLength = _rowsCapacity = 0;
-        _bodyBytes = body.Length;
-        Rows = 0;
-        var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
-        Grow(ref _seen, (names + 63) / 64);
-        Array.Clear(_seen);
-        _seenCount = 0;
-        var reader = new Utf8JsonReader(body, new JsonReaderOptions { MaxDepth = NestingMax });
+        Begin(model, body.Length);
+        var reader = new Utf8JsonReader(body, new JsonReaderOptions { MaxDepth = TensorReader.NestingMax });
         try
         {
             if (ReadBody(ref reader) is { } fault)
@@ -99,10 +95,8 @@ internal sealed class InferRequest
         }
         catch (JsonException e)
         {
-            return string.Create(CultureInfo.InvariantCulture,
-                $"The body is not valid JSON (line {(e.LineNumber ?? 0) + 1}, byte {e.BytePositionInLine ?? 0}); send an object such as {{\"inputs\": [{{\"name\", \"shape\", \"datatype\", \"data\"}}]}}.");
+            return TensorReader.Explain(e, reader.CurrentDepth);
         }
-
         catch (InvalidOperationException)
         {
             // Half of a surrogate pair in an escaped text.
@@ -149,6 +143,21 @@ internal sealed class InferRequest
             _values = new InputValue[64];
             _keys = new byte[256];
         }
+    }
+
+    private void Begin(LoadedModel model, long bodyBytes)
+    {
+        _model = model;
+        _form = Form.None;
+        _idLength = _keyCount = _keysLength = _rowsCapacity = 0;
+        _bodyBytes = bodyBytes;
+        _binaryOutputs = false;
+        _binaryOutput = null;
+        Rows = 0;
+        var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
+        Grow(ref _seen, (names + 63) / 64);
+        Array.Clear(_seen);
+        _seenCount = 0;
     }
 
     private string? ReadBody(ref Utf8JsonReader reader)
@@ -229,7 +238,13 @@ internal sealed class InferRequest
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var isKey = reader.ValueTextEquals("entity_key"u8);
+            var isBinary = reader.ValueTextEquals("binary_data_output"u8);
             reader.Read();
+            if (isBinary && !TensorReader.ReadFlag(ref reader, out _binaryOutputs))
+            {
+                return "'parameters.binary_data_output' is neither true nor false; send one of them.";
+            }
+
             if (!isKey)
             {
                 reader.Skip();
@@ -261,20 +276,31 @@ internal sealed class InferRequest
             return reader.TokenType == JsonTokenType.Null ? null : "'outputs' is not a list; leave it out or send a list of {\"name\"}.";
         }
 
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        for (var ordinal = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray; ordinal++)
         {
             if (reader.TokenType != JsonTokenType.StartObject)
             {
                 return $"'outputs' holds something that is not an object; send {{\"name\": \"{_model.OutputName}\"}}.";
             }
 
+            if (ordinal > 0)
+            {
+                return $"output '{_model.OutputName}' already exists in request; ask for it once.";
+            }
+
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 var isName = reader.ValueTextEquals("name"u8);
+                var isParameters = reader.ValueTextEquals("parameters"u8);
                 reader.Read();
                 if (isName && (reader.TokenType != JsonTokenType.String || !reader.ValueTextEquals(_model.OutputName)))
                 {
                     return $"'outputs' asks for '{Shown(ref reader)}', which the model does not give; its one output is '{_model.OutputName}'.";
+                }
+
+                if (isParameters && TensorReader.ReadOutputParameters(ref reader, ordinal, ref _binaryOutput) is { } fault)
+                {
+                    return fault;
                 }
 
                 reader.Skip();
@@ -362,7 +388,7 @@ internal sealed class InferRequest
 
                 if (isBinary)
                 {
-                    return $"inputs[{Text(ordinal)}] asks for binary data, which this server does not read; send 'data' as JSON.";
+                    return $"inputs[{Text(ordinal)}] has binary_data_size, but the request has no header Inference-Header-Content-Length, so no binary data follows; send the header, or 'data' as JSON.";
                 }
 
                 reader.Read();
@@ -425,7 +451,7 @@ internal sealed class InferRequest
             return null;
         }
 
-        if (reader.ValueTextEquals(MatrixName))
+        if (reader.ValueTextEquals(AnyMatrixName) || reader.ValueTextEquals(_model.MatrixName))
         {
             (target.Form, target.Index) = (Form.Matrix, 0);
             return null;
@@ -504,10 +530,7 @@ internal sealed class InferRequest
         }
 
         target.HasDatatype = true;
-        target.Datatype =
-            reader.ValueTextEquals("FP32"u8) ? Datatype.FP32 : reader.ValueTextEquals("FP64"u8) ? Datatype.FP64 :
-            reader.ValueTextEquals("INT64"u8) ? Datatype.INT64 : reader.ValueTextEquals("INT32"u8) ? Datatype.INT32 :
-            reader.ValueTextEquals("BYTES"u8) ? Datatype.BYTES : reader.ValueTextEquals("BOOL"u8) ? Datatype.BOOL : Datatype.None;
+        target.Datatype = Datatypes.Parse(ref reader);
         return target.Datatype != Datatype.None ? null :
             $"inputs[{Text(ordinal)}].datatype '{Shown(ref reader)}' is not taken here; the model's inputs are FP32, FP64, INT64, INT32, BOOL or BYTES.";
     }
@@ -522,15 +545,15 @@ internal sealed class InferRequest
         }
 
         var taken = target.Form == Form.Inputs ? _model.Inputs!.Inputs[target.Index].Datatypes : FeatureDatatypes;
-        if (!Contains(taken, DatatypeName(target.Datatype)))
+        if (!Contains(taken, target.Datatype.Name()))
         {
-            return $"inputs[{Text(ordinal)}] '{NameOf(target)}' has datatype {DatatypeName(target.Datatype)}; send {string.Join(" or ", taken)}.";
+            return $"inputs[{Text(ordinal)}] '{NameOf(target)}' has datatype {target.Datatype.Name()}; send {string.Join(" or ", taken)}.";
         }
 
         if (target.Form == Form.Matrix ? target.Rank != 2 || target.Columns != width : target.Rank == 2 && target.Columns != 1)
         {
             return target.Form == Form.Matrix
-                ? $"inputs[{Text(ordinal)}] 'features' has shape {ShapeOf(target)}; send [n, {Text(width)}]: the features {string.Join(", ", _model.FeatureNames)}."
+                ? $"inputs[{Text(ordinal)}] '{_model.MatrixName}' has shape {ShapeOf(target)}; send [n, {Text(width)}]: the features {string.Join(", ", _model.FeatureNames)}."
                 : $"inputs[{Text(ordinal)}] '{NameOf(target)}' has shape {ShapeOf(target)}; send [n] or [n, 1].";
         }
 
@@ -610,7 +633,7 @@ internal sealed class InferRequest
             };
             if (!read)
             {
-                var what = target.Form == Form.Matrix ? $"'features'.data[{Text(count)}] (feature '{_model.FeatureNames[count % width]}')" : $"'{NameOf(target)}'.data[{Text(count)}]";
+                var what = target.Form == Form.Matrix ? $"'{_model.MatrixName}'.data[{Text(count)}] (feature '{_model.FeatureNames[count % width]}')" : $"'{NameOf(target)}'.data[{Text(count)}]";
                 return $"{what} is {ShownValue(ref reader)}; send {Sendable(target.Datatype)}.";
             }
 
@@ -811,7 +834,7 @@ internal sealed class InferRequest
 
     private string Expected()
     {
-        var features = $"'features' as FP32 [n, {Text(_model.FeatureNames.Count)}], or one FP32 tensor per feature ({string.Join(", ", _model.FeatureNames)})";
+        var features = $"'{_model.MatrixName}' as FP32 [n, {Text(_model.FeatureNames.Count)}], or one FP32 tensor per feature ({string.Join(", ", _model.FeatureNames)})";
         return _model.Inputs is { } inputs ? $"{string.Join(", ", inputs.Inputs.Select(input => $"'{input.Name}' {string.Join(" or ", input.Datatypes)}"))}; or {features}" : features;
     }
 
@@ -832,7 +855,7 @@ internal sealed class InferRequest
     {
         Form.Inputs => _model.Inputs!.Inputs[target.Index].Name,
         Form.Columns => _model.FeatureNames[target.Index],
-        _ => MatrixName,
+        _ => _model.MatrixName,
     };
 
     private static string ShapeOf(in Tensor target) => target.Rank == 1 ? $"[{Text(target.Rows)}]" : $"[{Text(target.Rows)}, {Text(target.Columns)}]";
@@ -843,18 +866,8 @@ internal sealed class InferRequest
     {
         Datatype.BYTES => "text",
         Datatype.BOOL => "true or false",
-        Datatype.INT32 or Datatype.INT64 => $"a whole number that fits {DatatypeName(datatype)}",
-        _ => $"a finite number that fits {DatatypeName(datatype)}; a missing value is left to the feature store",
-    };
-
-    private static string DatatypeName(Datatype datatype) => datatype switch
-    {
-        Datatype.FP32 => "FP32",
-        Datatype.FP64 => "FP64",
-        Datatype.INT64 => "INT64",
-        Datatype.INT32 => "INT32",
-        Datatype.BYTES => "BYTES",
-        _ => "BOOL",
+        Datatype.INT32 or Datatype.INT64 => $"a whole number that fits {datatype.Name()}",
+        _ => $"a finite number that fits {datatype.Name()}; a missing value is left to the feature store",
     };
 
     private static string ShownValue(ref Utf8JsonReader reader) => reader.TokenType switch
@@ -876,17 +889,6 @@ internal sealed class InferRequest
 
         var bytes = reader.HasValueSequence ? reader.ValueSequence.ToArray() : reader.ValueSpan;
         return Encoding.UTF8.GetString(bytes[..Math.Min(bytes.Length, 80)]);
-    }
-
-    private enum Datatype
-    {
-        None,
-        FP32,
-        FP64,
-        INT64,
-        INT32,
-        BYTES,
-        BOOL,
     }
 
     private struct Tensor

@@ -5,10 +5,11 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Slipway.Contracts;
-using Slipway.Contracts.Registry;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
 using Slipway.Registry;
 using Slipway.Serving.Deployments;
+using Slipway.Serving.Folder;
 using Slipway.Serving.Labels;
 
 namespace Slipway.Serving.Protocol;
@@ -19,8 +20,6 @@ internal static class V2Endpoints
     private const int LabelsMax = 100_000;
     private const string Model = "/v2/models/{model}";
     private const string Version = Model + "/versions/{version}";
-
-    private static readonly string ServerVersion = typeof(V2Endpoints).Assembly.GetName().Version!.ToString(3);
 
     public static void MapV2(this IEndpointRouteBuilder app)
     {
@@ -37,56 +36,128 @@ internal static class V2Endpoints
         v2.MapGet("/v2/health/live", static () => Results.Ok()).WithMetadata(new RequiredAccess(Permission.None)).WithSummary("Whether the server runs");
         v2.MapGet("/v2/health/ready", static (DeploymentReports reports) => Results.StatusCode(reports.IsReady ? 200 : 503))
             .WithMetadata(new RequiredAccess(Permission.None)).WithSummary("Whether every production version answers");
-        v2.MapGet("/v2", static () => Results.Json(new { name = "slipway", version = ServerVersion, extensions = Array.Empty<string>() }, JsonDefaults.Options))
+        v2.MapGet("/v2", static () => Results.Json(new { name = ServedModels.ServerName, version = ServedModels.ServerVersion, extensions = ServedModels.Extensions }, JsonDefaults.Options))
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Name and version of the server");
         foreach (var path in new[] { Model, Version })
         {
             v2.MapGet(path, Metadata).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Inputs and outputs of a model");
+            v2.MapGet(path + "/config", Config).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Configuration of a model, as Triton tells it");
+            v2.MapGet(path + "/stats", Statistics).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("What a model's versions have served");
             v2.MapGet(path + "/ready", Ready).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Whether a model answers");
         }
+
+        v2.MapGet("/v2/models/stats", (ServedModels models, HttpContext context) => Statistics(null, null, models, context))
+            .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("What all versions in memory have served");
+        v2.MapPost("/v2/repository/index", (RequestDelegate)Index).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Every version, and whether it answers");
+        v2.MapPost("/v2/repository/models/{model}/load", (RequestDelegate)Load).WithMetadata(new RequiredAccess(Permission.Operate)).WithSummary("Load a model");
+        v2.MapPost("/v2/repository/models/{model}/unload", (RequestDelegate)Unload).WithMetadata(new RequiredAccess(Permission.Operate))
+            .WithSummary("Take a model of the model repository out of service");
 
         app.MapGet("/api/slipway/v1/models/{model}/versions/{version}/contract", Contract)
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("What callers of a version may rely on, with an example request");
     }
 
-    private static IResult Metadata(string model, string? version, ModelRouter router, PinnedVersions pinned, ModelRegistry registry)
+    private static IResult Metadata(string model, string? version, ServedModels models)
     {
-        var loaded = Find(model, version, router, pinned);
-        if (loaded is null)
-        {
-            var (status, message) = pinned.WhyNotServed(model);
-            return Results.Json(new { error = message }, JsonDefaults.Options, statusCode: status);
-        }
+        var loaded = models.Get(model, version);
+        return Results.Json(
+            new { name = model, versions = models.Versions(model), platform = "onnxruntime_onnx", inputs = loaded.InputTensors, outputs = loaded.OutputTensors }, JsonDefaults.Options);
+    }
 
-        var inputs = loaded.Inputs?.Inputs.Select(input => new ContractTensor(input.Name, input.Datatypes[0], [-1, 1]))
-            ?? [new ContractTensor("features", "FP32", [-1, loaded.FeatureNames.Count])];
+    private static IResult Ready(string model, string? version, ServedModels models)
+    {
+        models.Get(model, version);
+        return Results.Ok();
+    }
+
+    private static IResult Config(string model, string? version, ServedModels models)
+    {
+        var loaded = models.Get(model, version);
+        // With a batch size, a configuration leaves the batch out of the dimensions.
+        object Tensor(ContractTensor tensor) => new { name = tensor.Name, data_type = FolderModel.ConfigType(tensor.Datatype), dims = tensor.Shape.Skip(loaded.BatchMax > 0 ? 1 : 0) };
         return Results.Json(
             new
             {
                 name = model,
-                versions = registry.ListVersions(model).Where(v => v.Stage != Stage.Archived).Select(v => v.Version),
                 platform = "onnxruntime_onnx",
-                inputs,
-                outputs = new[] { new ContractTensor(loaded.OutputName, "FP32", [-1, 1]) },
-            },
-            JsonDefaults.Options);
+                backend = "onnxruntime",
+                max_batch_size = loaded.BatchMax,
+                input = loaded.InputTensors.Select(Tensor),
+                output = loaded.OutputTensors.Select(Tensor),
+            }, JsonDefaults.Options);
     }
 
-    private static IResult Ready(string model, string? version, ModelRouter router, PinnedVersions pinned)
+    private static IResult Statistics(string? model, string? version, ServedModels models, HttpContext context) =>
+        Results.Json(
+            new { model_stats = CallerIdentity.Of(context.User)!.Access.Visible(ResourceKind.Model, models.Loaded(model, version), loaded => loaded.Model).Select(ServedStatistics.Of) }, JsonDefaults.Options);
+
+    private static async Task Index(HttpContext context)
     {
-        if (Find(model, version, router, pinned) is not null)
+        var body = await BodyAsync(context);
+        var filter = CallerIdentity.Of(context.User)!.Access.Filter(ResourceKind.Model);
+        var entries = context.RequestServices.GetRequiredService<ServedModels>().Index(ReadyOnly(body), model => filter?.Shows(model) ?? true);
+        await Results.Json(entries, JsonDefaults.Options).ExecuteAsync(context);
+    }
+
+    private static async Task Load(HttpContext context)
+    {
+        ServedModels.RefuseOverrides(Parameters(await BodyAsync(context)));
+        await context.RequestServices.GetRequiredService<ServedModels>().LoadAsync((string)context.Request.RouteValues["model"]!, context.RequestAborted);
+    }
+
+    private static Task Unload(HttpContext context)
+    {
+        context.RequestServices.GetRequiredService<ServedModels>().Unload((string)context.Request.RouteValues["model"]!);
+        return Task.CompletedTask;
+    }
+
+    private static async Task<byte[]> BodyAsync(HttpContext context)
+    {
+        using var body = new MemoryStream();
+        await context.Request.Body.CopyToAsync(body, context.RequestAborted);
+        return body.ToArray();
+    }
+
+    // Read without a document: what nests without end is refused at its first bracket.
+    private static bool ReadyOnly(byte[] body)
+    {
+        var ready = false;
+        if (body.Length == 0)
         {
-            return Results.Ok();
+            return ready;
         }
 
-        var (status, message) = pinned.WhyNotServed(model);
-        return Results.Json(new { error = message }, JsonDefaults.Options, statusCode: status);
+        var reader = new Utf8JsonReader(body, new JsonReaderOptions { MaxDepth = TensorReader.NestingMax });
+        reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isReady = reader.ValueTextEquals("ready"u8);
+            reader.Read();
+            if (isReady && !TensorReader.ReadFlag(ref reader, out ready))
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, "Invalid value for 'ready': expected a boolean; send true for those alone that answer now.");
+            }
+
+            reader.Skip();
+        }
+
+        return ready;
     }
 
-    private static LoadedModel? Find(string model, string? version, ModelRouter router, PinnedVersions pinned) =>
-        version is null || string.Equals(version, "production", StringComparison.OrdinalIgnoreCase)
-            ? (router.Find(model) is { } table ? (table.Stable ?? table.Candidate)?.Model : null)
-            : pinned.Get(model, version).Model;
+    private static List<string> Parameters(byte[] body)
+    {
+        var names = new List<string>();
+        if (body.Length > 0)
+        {
+            using var json = JsonDocument.Parse(body);
+            if (json.RootElement is { ValueKind: JsonValueKind.Object } root && root.TryGetProperty("parameters", out var parameters) && parameters.ValueKind == JsonValueKind.Object)
+            {
+                names.AddRange(parameters.EnumerateObject().Select(parameter => parameter.Name));
+            }
+        }
+
+        return names;
+    }
 
     private static IResult Contract(string model, string version, ModelRegistry registry, PinnedVersions pinned)
     {

@@ -137,6 +137,9 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
                     : access.May(permission) ? next(context)
                     : DenyAsync(context, access, permission, null));
                 break;
+            case RouteTarget.InMessages:
+                await next(context);
+                break;
             case RouteTarget.Whole whole when whole.Kinds.Any(kind => access.Filter(kind) is not null):
                 await RefuseWholeAsync(context);
                 break;

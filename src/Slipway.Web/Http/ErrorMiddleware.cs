@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.Data.Sqlite;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
+using Slipway.Serving.Grpc;
 using Slipway.Web.Pages;
 
 namespace Slipway.Web.Http;
@@ -73,6 +74,13 @@ internal sealed partial class ErrorMiddleware(RequestDelegate next, ILogger<Erro
         }
 
         var envelope = context.GetEndpoint()?.Metadata.GetMetadata<ErrorShape>()?.Envelope ?? EnvelopeOfPath(context.Request.Path);
+        if (envelope is ErrorEnvelope.Grpc)
+        {
+            context.Response.Clear();
+            GrpcStatus.Write(context.Response, GrpcStatus.Of(code), message);
+            return Task.CompletedTask;
+        }
+
         var status = exactStatus ?? (code is { } coded && envelope is ErrorEnvelope.Mlflow ? MlflowErrorCodes.Of(coded).Status : Status(code));
         var response = context.Response;
         response.Clear();

@@ -42,5 +42,5 @@ internal sealed class HostCheckMiddleware(RequestDelegate next, ServerOptions op
     }
 
     // Load balancers probe these by address.
-    private static bool IsOpen(PathString path) => path == "/health" || path == "/ready" || path == "/version";
+    private static bool IsOpen(PathString path) => path == "/health" || path == "/ready" || path == "/ping" || path == "/version";
 }

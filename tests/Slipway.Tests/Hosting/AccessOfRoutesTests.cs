@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Slipway.Contracts;
 using Slipway.Identity;
+using Slipway.Serving.Grpc;
 using Slipway.Web;
 using Slipway.Web.Http.Access;
 
@@ -14,7 +15,7 @@ public sealed class AccessOfRoutesTests
 {
     private static readonly string[] Open =
     [
-        "/health", "/ready", "/version", "/v2/health/live", "/v2/health/ready", "/assets/{digest}/{name}",
+        "/health", "/ready", "/ping", "/version", "/v2/health/live", "/v2/health/ready", "/assets/{digest}/{name}",
         "/sign-in", "/sign-in/link", "/sign-in/openid", "/sign-in/openid/callback", "/sign-out",
         // The parts of an upload, each at an address that only the upload's own answer names and that holds its signature.
         "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}", "/ajax-api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}",
@@ -105,11 +106,22 @@ public sealed class AccessOfRoutesTests
         {
             var token = (await app.Services.GetRequiredService<UserStore>().CreateAsync("ada", Slipway.Contracts.Identity.Role.Service, Slipway.Storage.Caller.System("test"), Cancel)).Token;
             using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+            var calls = app.Services.GetRequiredService<GrpcRoutes>().Endpoints;
+            Assert.Equal(12, calls.Count);
+            Assert.All(calls, call => Assert.True(call.Metadata.GetMetadata<RequiredAccess>() is { Permission: not Permission.None }, $"{call.RoutePattern.RawText} does not say who may call it."));
+            Assert.All(calls, call => Assert.Equal(ErrorEnvelope.Grpc, call.Metadata.GetMetadata<ErrorShape>()!.Envelope));
+            foreach (var path in calls.Select(call => call.RoutePattern.RawText!))
+            {
+                Assert.Equal("16", await GrpcStatusAsync(client, path, null));
+                Assert.Equal("16", await GrpcStatusAsync(client, path, "slw_wrong"));
+                Assert.NotEqual("16", await GrpcStatusAsync(client, path, token));
+            }
+
             foreach (var path in (string[])
             [
-                "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady", "/inference.GRPCInferenceService/ModelReady", "/inference.GRPCInferenceService/ServerMetadata",
-                "/inference.GRPCInferenceService/ModelMetadata", "/inference.GRPCInferenceService/ModelInfer", "/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-                "/", "/api/slipway/v1/users", "/health",
+                "/inference.GRPCInferenceService/CudaSharedMemoryRegister", "/inference.GRPCInferenceService/SystemSharedMemoryRegister", "/inference.GRPCInferenceService/TraceSetting",
+                "/inference.GRPCInferenceService/serverlive", "/inference.GRPCInferenceService/ServerLive/", "/inference.GRPCInferenceService/ServerLive;x=1",
+                "/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/", "/api/slipway/v1/users", "/health",
             ])
             {
                 Assert.Equal("16", await GrpcStatusAsync(client, path, null));
@@ -124,7 +136,7 @@ public sealed class AccessOfRoutesTests
     {
         await RunAsync(0, async (app, _) =>
         {
-            var page = AccessPage.Write(app.Services.GetRequiredService<EndpointDataSource>(), app.Services.GetRequiredService<RouteTargets>());
+            var page = AccessPage.Write([.. app.Services.GetRequiredService<EndpointDataSource>().Endpoints, .. app.Services.GetRequiredService<GrpcRoutes>().Endpoints], app.Services.GetRequiredService<RouteTargets>());
             var file = Path.Combine(Repository.Root, "docs", "reference", "access.md");
             if (Environment.GetEnvironmentVariable("SLIPWAY_WRITE_DOCS") == "1")
             {
@@ -186,6 +198,7 @@ public sealed class AccessOfRoutesTests
         }
 
         using var answer = await client.SendAsync(request, Cancel);
-        return answer.Headers.GetValues("grpc-status").Single();
+        await answer.Content.LoadIntoBufferAsync(Cancel);
+        return (answer.Headers.Contains("grpc-status") ? answer.Headers : answer.TrailingHeaders).GetValues("grpc-status").Single();
     }
 }

@@ -122,7 +122,7 @@ internal static class AccessPage
 
         """;
 
-    public static string Write(EndpointDataSource source, RouteTargets targets)
+    public static string Write(IEnumerable<Microsoft.AspNetCore.Http.Endpoint> endpoints, RouteTargets targets)
     {
         var page = new StringBuilder(Permissions).AppendLine();
         var permissions = Enum.GetValues<Permission>().Where(permission => permission is not Permission.None).ToList();
@@ -141,7 +141,7 @@ internal static class AccessPage
         page.Append(Mlflow);
 
         // Of two at one path the built one answers, not the one that says it is not built.
-        var routes = source.Endpoints.OfType<RouteEndpoint>().OrderBy(route => route.Order).Where(route => !route.RoutePattern.RawText!.StartsWith("/ajax-api", StringComparison.Ordinal)).Select(route => (
+        var routes = endpoints.OfType<RouteEndpoint>().OrderBy(route => route.Order).Where(route => !route.RoutePattern.RawText!.StartsWith("/ajax-api", StringComparison.Ordinal)).Select(route => (
             Methods: string.Join(", ", route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods), Path: "/" + route.RoutePattern.RawText!.Trim('/'),
             route.Metadata.GetMetadata<RequiredAccess>()!.Permission, About: targets.Of(route)?.Says ?? "")).DistinctBy(route => (route.Path, route.Methods))
             .OrderBy(route => route.Path, StringComparer.Ordinal).ThenBy(route => route.Methods, StringComparer.Ordinal).ToList();

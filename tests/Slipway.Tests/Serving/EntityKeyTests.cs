@@ -1,11 +1,15 @@
+using System.Text;
 using System.Text.Json;
+using Google.Protobuf;
 using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Slipway.Datasets;
 using Slipway.FeatureStore;
 using Slipway.Native.DuckDb;
 using Slipway.Native.Onnx;
+using Slipway.Serving.Grpc;
 using Slipway.Serving.Predictions;
+using Slipway.Serving.Protocol;
 using Slipway.Storage.Definitions;
 using Slipway.Tests.Datasets;
 using Slipway.Tests.Registry;
@@ -102,6 +106,58 @@ public sealed class EntityKeyTests : IAsyncLifetime
             new { name = "distance", shape = new[] { flights.Length }, datatype = "FP32", data = flights.Select(flight => flight.Distance) },
         },
     };
+
+    [Fact, Trait("capability", "SRV-01")]
+    public async Task Entity_keys_are_taken_by_every_protocol()
+    {
+        var at = Departure.ToUnixTimeMilliseconds();
+        var expected = Expected(0.25, 17, 733);
+
+        // As bytes behind the JSON.
+        const string Json = """{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":7}},{"name":"scheduled","shape":[1],"datatype":"INT64","parameters":{"binary_data_size":8}},{"name":"distance","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]}""";
+        using var binary = new HttpRequestMessage(HttpMethod.Post, $"/v2/models/{ServingHost.Model}/infer")
+        {
+            Content = new ByteArrayContent([.. Encoding.UTF8.GetBytes(Json), 3, 0, 0, 0, .. "ORD"u8, .. BitConverter.GetBytes(at), .. BitConverter.GetBytes(733f)]),
+        };
+        binary.Headers.TryAddWithoutValidation("Inference-Header-Content-Length", $"{Json.Length}");
+        using var answered = await _host.Area.Client.SendAsync(binary);
+        var answer = JsonDocument.Parse(await answered.Content.ReadAsStringAsync()).RootElement;
+        Assert.Equal(expected, answer.GetProperty("outputs")[0].GetProperty("data")[0].GetDouble(), precision: 5);
+
+        // Over gRPC, whose messages become the same tensors; the log has the key either way.
+        var tensors = new TensorRequest();
+        Assert.Null(GrpcTensors.Read(
+            new ModelInferRequest
+            {
+                Inputs =
+                {
+                    new ModelInferRequest.Types.InferInputTensor { Name = "origin", Datatype = "BYTES", Shape = { 1 }, Contents = new InferTensorContents { BytesContents = { ByteString.CopyFromUtf8("ORD") } } },
+                    new ModelInferRequest.Types.InferInputTensor { Name = "scheduled", Datatype = "INT64", Shape = { 1, 1 }, Contents = new InferTensorContents { Int64Contents = { at } } },
+                    new ModelInferRequest.Types.InferInputTensor { Name = "distance", Datatype = "FP32", Shape = { 1 }, Contents = new InferTensorContents { Fp32Contents = { 733 } } },
+                },
+            }, tensors));
+        var mine = InferScratch.Mine;
+        var outcome = _host.Area.Service<Inference>().Score(mine, ServingHost.Model, null, RequestBody.Of(tensors));
+        Assert.Null(outcome.Message);
+        Assert.Equal("ORD", Encoding.UTF8.GetString(mine.FirstKey));
+        var response = GrpcTensors.Answer(mine, outcome.Arm!);
+        Assert.Equal([1L, 1], response.Outputs[0].Shape);
+        Assert.Equal(expected, BitConverter.ToSingle(response.RawOutputContents[0].Span), precision: 5);
+
+        // As a frame, in JSON and CSV, with the instant as a number or as text.
+        foreach (var (body, type) in new[]
+        {
+            ($$"""{"dataframe_records":[{"origin":"ORD","scheduled":{{at}},"distance":733}]}""", "application/json"),
+            ("origin,scheduled,distance\nORD,2001-05-01T17:30:00Z,733\n", "text/csv"),
+        })
+        {
+            using var content = new StringContent(body, Encoding.UTF8, type);
+            using var predicted = await _host.Area.Client.PostAsync("/invocations", content);
+            var text = await predicted.Content.ReadAsStringAsync();
+            Assert.True(predicted.IsSuccessStatusCode, text);
+            Assert.Equal(expected, JsonDocument.Parse(text).RootElement.GetProperty("predictions")[0].GetDouble(), precision: 5);
+        }
+    }
 
     private static double Expected(double lateRate, double hour, double distance) => 1 / (1 + Math.Exp(-((4 * lateRate) + (hour / 10) + (distance / 1000))));
 

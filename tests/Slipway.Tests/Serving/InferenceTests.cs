@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Compression;
 using System.Net;
 using System.Net.Http.Headers;
@@ -8,6 +9,7 @@ using Slipway.Contracts.Serving;
 using Slipway.Native.DuckDb;
 using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
+using Slipway.Serving.Protocol;
 
 namespace Slipway.Tests.Serving;
 
@@ -64,6 +66,32 @@ public sealed class InferenceTests
 
         Assert.Equal(200, status);
         Assert.Equal([Sigmoid(0.1), Sigmoid(0.2)], [Math.Round(Probability(answer, 0), 6), Math.Round(Probability(answer, 1), 6)], (a, b) => Math.Abs(a - b) < 1e-5);
+    }
+
+    [Fact]
+    public async Task The_short_way_takes_no_memory()
+    {
+        await using var host = await ServingHost.StartServingAsync(options => options.LogRequestsMax = 64);
+        var inference = host.Area.Service<Inference>();
+        var body = new RequestBody(new ReadOnlySequence<byte>(JsonSerializer.SerializeToUtf8Bytes(ServingHost.Matrix(733, 8))), null, null);
+        long Run(int requests)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0; i < requests; i++)
+            {
+                var mine = InferScratch.Mine;
+                var outcome = inference.Score(mine, ServingHost.Model, inference.Named(ServingHost.Model, null), body);
+                JsonAnswer.Mine.Write(mine, outcome.Arm!);
+                inference.Complete(mine, outcome);
+                mine.Trim();
+            }
+
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Run(2000); // Buffers and the log's ring are made by the first requests.
+
+        Assert.Equal(0, Run(2000));
     }
 
     [Fact]

@@ -10,7 +10,7 @@ public sealed class PredictionLogTests
 {
     private static readonly DateTimeOffset May = new(2001, 5, 1, 0, 0, 0, TimeSpan.Zero);
 
-    private static IReadOnlyList<object?[]> Query(string sql)
+    internal static IReadOnlyList<object?[]> Query(string sql)
     {
         using var database = DuckDbDatabase.OpenInMemory();
         using var connection = database.Connect();

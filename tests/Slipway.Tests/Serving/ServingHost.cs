@@ -77,6 +77,17 @@ internal sealed class ServingHost : IAsyncDisposable
             RegistryHost.Ada, default);
     }
 
+    /// <summary>Registers a graph of any signature, which registration finds out.</summary>
+    public async Task<ModelVersionRecord> RegisterTensorsAsync(byte[] onnx, string name = Model)
+    {
+        var model = await Blobs.PutAsync(onnx, default);
+        return await Registry.RegisterAsync(
+            new RegisterVersion(
+                name, "auto", $"run-{Interlocked.Increment(ref _runs)}", [new ArtifactFile("model.onnx", model.Sha256, model.SizeBytes)], null, null,
+                null, null, null, new string('a', 64), [new DatasetRef("flights", 1, new string('d', 64))]),
+            RegistryHost.Ada, default);
+    }
+
     public async Task PromoteAsync(string version, Stage to)
     {
         var promotion = await Registry.RequestPromotionAsync(Model, version, to, "better than before", RegistryHost.Ada, default);

@@ -20,6 +20,9 @@ internal abstract record RouteTarget(string Says)
     /// <summary>A listing that leaves out what the caller may not see.</summary>
     internal sealed record Filtered() : RouteTarget("lists what the caller may see");
 
+    /// <summary>About the models that its requests name, which are only known while it runs: the handler itself judges each by the caller's grants.</summary>
+    internal sealed record InMessages() : RouteTarget("the model that each request names");
+
     /// <summary>Shows everything of a kind at once; refused to a caller that may not see everything.</summary>
     internal sealed record Whole(params ResourceKind[] Kinds) : RouteTarget($"shows all {string.Join(" and ", Kinds.Select(kind => kind is ResourceKind.Model ? "models" : "experiments"))}");
 }

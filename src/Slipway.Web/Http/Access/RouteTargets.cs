@@ -6,6 +6,7 @@ using Slipway.Contracts.Tracking;
 using Slipway.Monitoring;
 using Slipway.Pipelines;
 using Slipway.Registry;
+using Slipway.Serving.Grpc;
 using Slipway.Serving.Rollouts;
 using Slipway.Tracking;
 using Slipway.Tracking.EvaluationDatasets;
@@ -186,6 +187,22 @@ internal sealed class RouteTargets
         }
 
         Add($"{Native}/definitions", new RouteTarget.Whole(ResourceKind.Model), "GET");
+        Add("/v2/models/stats", new RouteTarget.Filtered());
+        Add("/v2/repository/index", new RouteTarget.Filtered());
+        Add("/v2/repository/models/{model}/*", inProduction);
+        foreach (var call in (string[])["ModelReady", "ModelMetadata", "ModelConfig", "ModelInfer", "ModelStreamInfer", "RepositoryModelLoad", "RepositoryModelUnload"])
+        {
+            Add(GrpcRoutes.Service + call, new RouteTarget.InMessages());
+        }
+
+        Add(GrpcRoutes.Service + "ModelStatistics", new RouteTarget.Filtered());
+        Add(GrpcRoutes.Service + "RepositoryIndex", new RouteTarget.Filtered());
+        Add("/invocations", new RouteTarget.InMessages());
+        foreach (var path in (string[])["/v1/models/{model}", "/v1/models/{model}:predict", "/v1/models/{model}/*"])
+        {
+            Add(path, Models("the model", fields => fields.Route("model")));
+        }
+
         Add("/v2/models/{model}/*", Models("the model", fields => fields.Route("model")));
     }
 

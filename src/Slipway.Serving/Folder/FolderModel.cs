@@ -1,0 +1,152 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+using Slipway.Native.Onnx;
+using Slipway.Serving.Protocol;
+
+namespace Slipway.Serving.Folder;
+
+/// <summary>One model of the folder: <c>name/1/model.onnx</c>, <c>name/2/model.onnx</c>, and perhaps <c>name/config.pbtxt</c>.</summary>
+/// <param name="Versions">Those that the configuration lets be served, by number.</param>
+/// <param name="Fault">Why it cannot be served, without a full stop; null when it is.</param>
+internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versions, string? Fault)
+{
+    public const string ConfigName = "config.pbtxt";
+    private const string DefaultFile = "model.onnx";
+
+    // What a configuration may say that changes nothing here, or is told to be left aside.
+    private static readonly string[] Understood = ["name", "platform", "backend", "max_batch_size", "input", "output", "version_policy", "default_model_filename"];
+    private static readonly string[] Refused = ["sequence_batching", "ensemble_scheduling", "model_transaction_policy", "cc_model_filenames"];
+
+    private static readonly Dictionary<long, LoadedModel> None = [];
+
+    /// <summary>Not asked for yet, or taken out again.</summary>
+    public static FolderModel Unloaded { get; } = new(None, "it was unloaded");
+
+    /// <summary>Reads a model's folder.</summary>
+    public static FolderModel Load(string folder, ILogger logger)
+    {
+        var name = Path.GetFileName(folder);
+        try
+        {
+            var file = Path.Combine(folder, ConfigName);
+            var config = File.Exists(file) ? ConfigText.Parse(File.ReadAllText(file)) : ConfigText.Parse("");
+            CheckSettings(name, config, logger);
+            var versions = Directory.EnumerateDirectories(folder).Select(Path.GetFileName)
+                .Select(text => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0).Where(number => number > 0).Order().ToList();
+            var served = Choose(config, versions);
+            return served.Count == 0
+                ? new FolderModel(None, versions.Count == 0 ? "it has no version: no subfolder is named by a number, such as 1" : "its version_policy names no version that is there")
+                : new FolderModel(served.ToDictionary(number => number, number => LoadVersion(folder, name, number, config)), null);
+        }
+        catch (Exception e) when (e is FormatException or OnnxException or IOException or UnauthorizedAccessException)
+        {
+            return new FolderModel(None, (e is FormatException ? $"{ConfigName}: {e.Message}" : e.Message).TrimEnd('.').Split('\n')[0]);
+        }
+    }
+
+    private static void CheckSettings(string name, ConfigText config, ILogger logger)
+    {
+        if (config.Text("name") is { Length: > 0 } given && given != name)
+        {
+            throw new FormatException($"'name' is '{given}', but the folder is '{name}'");
+        }
+
+        if (config.Text("platform") is { Length: > 0 } platform && platform != "onnxruntime_onnx")
+        {
+            throw new FormatException($"'platform' is '{platform}'; only onnxruntime_onnx is served");
+        }
+
+        if (config.Text("backend") is { Length: > 0 } backend && backend != "onnxruntime")
+        {
+            throw new FormatException($"'backend' is '{backend}'; only onnxruntime is served");
+        }
+
+        if (config.Names.FirstOrDefault(Refused.Contains) is { } refused)
+        {
+            throw new FormatException($"'{refused}' is not built");
+        }
+
+        foreach (var ignored in config.Names.Where(setting => !Understood.Contains(setting)))
+        {
+            logger.LogWarning("Model {Model}: {Setting} of its configuration changes nothing here", name, ignored);
+        }
+    }
+
+    // As Triton: the latest one unless the policy says otherwise.
+    private static List<long> Choose(ConfigText config, List<long> versions)
+    {
+        var policy = config.Messages("version_policy").LastOrDefault();
+        if (policy?.Messages("specific").LastOrDefault() is { } specific)
+        {
+            return [.. versions.Intersect(specific.Numbers("versions"))];
+        }
+
+        var count = policy is null ? 1
+            : policy.Messages("all").Any() ? versions.Count
+            : policy.Messages("latest").LastOrDefault()?.Numbers("num_versions") is [.., var latest] ? latest : 1;
+        return [.. versions.TakeLast((int)Math.Clamp(count, 0, versions.Count))];
+    }
+
+    private static LoadedModel LoadVersion(string folder, string name, long number, ConfigText config)
+    {
+        var file = config.Text("default_model_filename") is { Length: > 0 } given ? given : DefaultFile;
+        if (file != Path.GetFileName(file) || file is "." or "..")
+        {
+            throw new FormatException($"'default_model_filename' is '{file}'; it must be the name of a file in the version's folder");
+        }
+
+        var version = number.ToString(CultureInfo.InvariantCulture);
+        var path = Path.Combine(folder, version, file);
+        if (!File.Exists(path))
+        {
+            throw new FormatException($"version {version} has no file {file}");
+        }
+
+        var session = OnnxSession.Load(path);
+        try
+        {
+            var tensors = new TensorModel(session);
+            var batch = config.Numbers("max_batch_size") is [.., var last] ? last : 0;
+            var model = new LoadedModel(name, version, tensors) { BatchMax = batch is >= 0 and <= int.MaxValue ? (int)batch : throw new FormatException("'max_batch_size' must be 0 or more") };
+            CheckTensors("input", config, tensors.Inputs, model.BatchMax);
+            CheckTensors("output", config, tensors.Outputs, model.BatchMax);
+            tensors.WarmUp();
+            return model;
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
+    }
+
+    // What the configuration says of the tensors has to be what the graph says; where it says nothing, the graph does.
+    private static void CheckTensors(string kind, ConfigText config, IReadOnlyList<Contracts.Serving.ContractTensor> actual, int batchMax)
+    {
+        if (batchMax > 0 && actual.FirstOrDefault(tensor => tensor.Shape is not [-1, ..]) is { } @fixed)
+        {
+            throw new FormatException($"'max_batch_size' is {batchMax}, but {kind} '{@fixed.Name}' is {TensorReader.Shown(@fixed.Shape)}, whose first dimension does not vary; set it to 0");
+        }
+
+        foreach (var declared in config.Messages(kind))
+        {
+            var name = declared.Text("name");
+            var tensor = actual.FirstOrDefault(tensor => tensor.Name == name)
+                ?? throw new FormatException($"{kind} '{name}' is not in the graph, which has {string.Join(", ", actual.Select(tensor => $"'{tensor.Name}'"))}");
+            var type = declared.Text("data_type");
+            if (type is not null && type != ConfigType(tensor.Datatype))
+            {
+                throw new FormatException($"{kind} '{name}' has data_type {type}, but the graph has {ConfigType(tensor.Datatype)}");
+            }
+
+            long[] dims = [.. batchMax > 0 ? (long[])[-1] : [], .. declared.Numbers("dims")];
+            if (declared.Texts("dims").Any() && (dims.Length != tensor.Shape.Count || dims.Zip(tensor.Shape).Any(pair => pair is { First: >= 0, Second: >= 0 } && pair.First != pair.Second)))
+            {
+                throw new FormatException($"{kind} '{name}' has {TensorReader.Shown(dims)} with its batch, but the graph has {TensorReader.Shown(tensor.Shape)}");
+            }
+        }
+    }
+
+    /// <summary>Triton's name of a datatype in configurations.</summary>
+    public static string ConfigType(string datatype) => datatype == "BYTES" ? "TYPE_STRING" : $"TYPE_{datatype}";
+}

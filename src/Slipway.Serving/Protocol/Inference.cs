@@ -1,0 +1,275 @@
+using System.Buffers;
+using System.Diagnostics;
+using System.Text;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+using Slipway.Native.Onnx;
+using Slipway.Serving.Predictions;
+
+namespace Slipway.Serving.Protocol;
+
+/// <summary>
+/// The way of every request, whatever protocol it came by: one table lookup for the version, the request read for it, features, score.
+/// The caller writes the answer and calls <see cref="Complete"/>; logging and mirroring copy and return, nothing here waits for them.
+/// </summary>
+internal sealed class Inference(ModelRouter router, PinnedVersions pinned, PredictionLog log, ShadowMirror mirror, TimeProvider clock, ILogger<Inference> logger)
+{
+    /// <summary>The version named by the caller; null for the ordinary way, the version in production.</summary>
+    /// <exception cref="Contracts.SlipwayException">NotFound; Unavailable: it cannot be loaded.</exception>
+    public Arm? Named(string model, string? version) =>
+        string.IsNullOrEmpty(version) || string.Equals(version, "production", StringComparison.OrdinalIgnoreCase) ? null : pinned.Get(model, version);
+
+    /// <summary>Reads, routes and scores; the outcome says who answered, or why nobody did.</summary>
+    public Outcome Score(InferScratch mine, string model, Arm? named, in RequestBody body)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var table = router.Find(model);
+        var expected = named ?? table?.Stable ?? table?.Candidate;
+        if (expected is null)
+        {
+            var (status, message) = pinned.WhyNotServed(model);
+            return Outcome.Refused(status, message);
+        }
+
+        var nowMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        mine.Tensors = body.Tensors;
+        if (Read(mine, expected.Model, body, nowMs) is { } fault)
+        {
+            return Outcome.Refused(StatusCodes.Status400BadRequest, fault);
+        }
+
+        mine.SetPredictionId(nowMs);
+
+        // The key says which version answers. A version with other inputs than the one assumed so far reads the request again.
+        var arm = named ?? (table!.Splits ? table.Choose(table.Sticky && !mine.FirstKey.IsEmpty ? mine.FirstKey : mine.PredictionId)! : table.Choose(default)!);
+        if (arm.Model.InputKey != expected.Model.InputKey && Read(mine, arm.Model, body, nowMs) is { } otherFault)
+        {
+            return Outcome.Refused(StatusCodes.Status400BadRequest, otherFault);
+        }
+
+        var request = mine.Request;
+        if (!mine.IsTensors && request.NeedsFeatures && request.BuildFeatures(arm.Model) is { } unbuilt)
+        {
+            return Outcome.Refused(StatusCodes.Status400BadRequest, unbuilt);
+        }
+
+        var ready = Stopwatch.GetTimestamp();
+        var failure = mine.IsTensors ? Run(arm, mine, out var refused) : Run(arm, request, out refused);
+        return refused ? Outcome.Refused(StatusCodes.Status400BadRequest, failure!)
+            : new Outcome(arm, table, started, ready, Stopwatch.GetTimestamp(), nowMs, failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, failure);
+    }
+
+    /// <summary>Counts, logs and mirrors a request that a version answered or failed; once its answer is written.</summary>
+    public void Complete(InferScratch mine, in Outcome outcome)
+    {
+        var arm = outcome.Arm!;
+        var ended = Stopwatch.GetTimestamp();
+        var latencyUs = (long)Stopwatch.GetElapsedTime(outcome.Started, ended).TotalMicroseconds;
+        var failed = outcome.Status != StatusCodes.Status200OK;
+        var statistics = arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics;
+        statistics.Record(latencyUs, mine.Rows, failed, new StageTimes(
+            Nanoseconds(outcome.Started, outcome.Ready), Nanoseconds(outcome.Ready, outcome.Scored), Nanoseconds(outcome.Scored, ended), outcome.NowMs));
+
+        if (mine.IsTensors)
+        {
+            // One row a request: tensors of any shape have no columns to log.
+            log.Append(arm, mine.PredictionId, mine.FirstKey, mine.FirstKey.IsEmpty ? [] : [mine.FirstKey.Length], outcome.NowMs, [outcome.NowMs], latencyUs, outcome.Status, 1, default, default);
+            if (!failed && arm.Role == ArmRole.Stable && outcome.Table is { Shadow: not null, Comparison: { } comparison })
+            {
+                comparison.CountIncomparable();
+            }
+
+            return;
+        }
+
+        var request = mine.Request;
+        log.Append(
+            arm, mine.PredictionId, request.Keys, request.KeyEnds, outcome.NowMs, request.EventMs, latencyUs, outcome.Status, request.Rows, request.Features,
+            failed ? default : request.Outputs);
+        if (!failed && arm.Role == ArmRole.Stable && outcome.Table?.Shadow is not null)
+        {
+            mirror.Mirror(outcome.Table, arm.Model, request, mine.PredictionId, outcome.NowMs);
+        }
+    }
+
+    private static long Nanoseconds(long from, long to) => (long)((to - from) * (1e9 / Stopwatch.Frequency));
+
+    private static string? Read(InferScratch mine, LoadedModel model, in RequestBody body, long nowMs)
+    {
+        mine.IsTensors = model.Tensors is not null;
+        if (mine.Tensors is null)
+        {
+            if (!mine.IsTensors && body.HeaderLength is null)
+            {
+                return mine.Request.Read(body.Bytes, model, nowMs);
+            }
+
+            // Read once: another version checks the same tensors. Bytes alone are read for each, by its own signature.
+            var tensors = new TensorRequest();
+            if ((body.HeaderLength == 0 ? TensorReader.ReadRaw(body.Bytes, model, tensors) : TensorReader.Read(body.Bytes, body.HeaderLength, tensors)) is { } fault)
+            {
+                return fault;
+            }
+
+            mine.Tensors = tensors;
+        }
+
+        return mine.IsTensors ? model.Tensors!.Check(mine.Tensors, model) : mine.Request.Read(mine.Tensors, model, nowMs);
+    }
+
+    /// <summary>Null, or what the caller is told: when the version itself fails or, <paramref name="refused"/>, when it refuses the request.</summary>
+    private string? Run(Arm arm, InferScratch mine, out bool refused)
+    {
+        refused = false;
+        try
+        {
+            arm.Model.Tensors!.Run(mine.Tensors!, mine.Answer);
+            return null;
+        }
+        catch (OnnxException e) when (e.Code is OnnxErrorCode.InvalidArgument)
+        {
+            refused = true;
+            return $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.";
+        }
+        catch (Exception e)
+        {
+            return Failed(arm, e);
+        }
+    }
+
+    private string? Run(Arm arm, InferRequest request, out bool refused)
+    {
+        refused = false;
+        var outputs = request.Outputs;
+        try
+        {
+            arm.Model.Score(request.Features, request.Rows, outputs);
+        }
+        catch (Exception e)
+        {
+            return Failed(arm, e);
+        }
+
+        foreach (var output in outputs)
+        {
+            if (!float.IsFinite(output))
+            {
+                return $"Model '{arm.Model.Model}' version {arm.Version} gave an output that is not a finite number.";
+            }
+        }
+
+        return null;
+    }
+
+    private string Failed(Arm arm, Exception e)
+    {
+        logger.LogError(e, "Version {Version} of {Model} failed a request", arm.Version, arm.Model.Model);
+        return $"Model '{arm.Model.Model}' version {arm.Version} failed on this request; the server's log says why.";
+    }
+}
+
+/// <summary>A request as it came.</summary>
+/// <param name="Bytes">The whole body.</param>
+/// <param name="HeaderLength">Bytes of its JSON, which tensors follow; 0 for tensors alone, null for JSON alone.</param>
+/// <param name="Tensors">The request, when its protocol's reader has read it already; then there are no bytes.</param>
+internal readonly record struct RequestBody(ReadOnlySequence<byte> Bytes, long? HeaderLength, TensorRequest? Tensors)
+{
+    public static RequestBody Of(TensorRequest tensors) => new(default, null, tensors);
+}
+
+/// <summary>Who answered a request, or why nobody did.</summary>
+/// <param name="Arm">The version; null when the request was refused before one ran.</param>
+/// <param name="Table">The model's routes at that moment.</param>
+/// <param name="Started">When its body was here, in stopwatch ticks.</param>
+/// <param name="Ready">When its inputs were.</param>
+/// <param name="Scored">When the version had run.</param>
+/// <param name="NowMs">Unix milliseconds.</param>
+/// <param name="Status">HTTP's: 200, or why not.</param>
+/// <param name="Message">One sentence; null with 200.</param>
+internal readonly record struct Outcome(Arm? Arm, RouteTable? Table, long Started, long Ready, long Scored, long NowMs, int Status, string? Message)
+{
+    public static Outcome Refused(int status, string message) => new(null, null, 0, 0, 0, 0, status, message);
+}
+
+/// <summary>What one request needs while it runs. One per thread, used again and again: reading a request, scoring it and writing the answer never leave the thread.</summary>
+internal sealed class InferScratch
+{
+    private byte[] _predictionId = new byte[128];
+    private int _predictionIdLength;
+    private byte[] _key = [];
+    private int _keyLength;
+
+    [ThreadStatic]
+    private static InferScratch? mine;
+
+    public static InferScratch Mine => mine ??= new InferScratch();
+
+    /// <summary>The request, when the version scores features.</summary>
+    public InferRequest Request { get; } = new();
+
+    /// <summary>The request as tensors; null when it was read into <see cref="Request"/> at once.</summary>
+    public TensorRequest? Tensors { get; set; }
+
+    /// <summary>Whether the version takes tensors rather than features.</summary>
+    public bool IsTensors { get; set; }
+
+    /// <summary>The outputs of a version that takes tensors.</summary>
+    public List<AnswerTensor> Answer { get; } = [];
+
+    public ResponseBuffer Response { get; } = new();
+
+    public ReadOnlySpan<byte> PredictionId => _predictionId.AsSpan(0, _predictionIdLength);
+
+    /// <summary>Keeps a user on one version; empty when there is no key.</summary>
+    public ReadOnlySpan<byte> FirstKey => IsTensors ? _key.AsSpan(0, _keyLength) : Request.FirstKey;
+
+    public int Rows => IsTensors ? Tensors!.Inputs is [{ Shape: [>= 1 and <= int.MaxValue and var rows, ..] }, ..] ? (int)rows : 1 : Request.Rows;
+
+    /// <summary>The request's own id, when it can stand for its prediction, else a new one.</summary>
+    public void SetPredictionId(long nowMs)
+    {
+        if (IsTensors)
+        {
+            _keyLength = Encoding.UTF8.GetByteCount(Tensors!.EntityKey);
+            _key = _key.Length >= _keyLength ? _key : new byte[_keyLength];
+            Encoding.UTF8.GetBytes(Tensors.EntityKey, _key);
+        }
+
+        var id = IsTensors ? Encoding.UTF8.GetBytes(Tensors!.Id) : Request.Id;
+        if (Protocol.PredictionId.IsUniqueLooking(id))
+        {
+            id.CopyTo(_predictionId);
+            _predictionIdLength = id.Length;
+        }
+        else
+        {
+            Protocol.PredictionId.Create(nowMs, _predictionId);
+            _predictionIdLength = Protocol.PredictionId.Length;
+        }
+    }
+
+    /// <summary>The outputs as tensors, whatever the version is.</summary>
+    public IReadOnlyList<AnswerTensor> Outputs(LoadedModel model)
+    {
+        if (!IsTensors)
+        {
+            Answer.Clear();
+            Answer.Add(new AnswerTensor(
+                model.OutputName, Datatype.FP32, [Request.Rows, 1], System.Runtime.InteropServices.MemoryMarshal.AsBytes(Request.Outputs).ToArray(), Request.BinaryOutput));
+        }
+
+        return Answer;
+    }
+
+    /// <summary>Lets what an unusually big request left behind go.</summary>
+    public void Trim()
+    {
+        Request.Trim();
+        Answer.Clear();
+        Tensors = null;
+        if (_key.Length > 4096)
+        {
+            _key = [];
+        }
+    }
+}
