@@ -1,3 +1,4 @@
+using System.Buffers;
 using Slipway.Contracts;
 using Slipway.Contracts.Tracking;
 using Slipway.Storage;
@@ -20,6 +21,9 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
 
     // What one answer lists: a client that wants more asks for the folders in it.
     private const int ListMax = 10_000;
+
+    // What an address hides another path behind.
+    private static readonly SearchValues<char> Forbidden = SearchValues.Create("\\?#%;:");
 
     private readonly Lazy<S3Bucket> _bucket = new(() => new S3Bucket(options.S3, S3Location.Parse(options.ArtifactRoot!, "--artifact-root").Bucket));
 
@@ -84,7 +88,7 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
 
         var place = location.TrimEnd('/');
         var below = place.StartsWith(root + "/", StringComparison.Ordinal)
-            && place[(root.Length + 1)..].Split('/').All(part => Uri.UnescapeDataString(part) is not ("" or "." or "..") && !part.AsSpan().ContainsAny("\\?#%;:"));
+            && place[(root.Length + 1)..].Split('/').All(part => Uri.UnescapeDataString(part) is not ("" or "." or "..") && !part.AsSpan().ContainsAny(Forbidden));
         return below ? place : throw RunLimits.Invalid($"'artifact_location' must be a place below the server's artifact root, such as {root}/my-experiment; or leave it out.");
     }
 
