@@ -176,6 +176,11 @@ internal sealed class GrpcCall : IDisposable
     private static T Parse<T>(MessageParser<T> parser, in ReadOnlySequence<byte> message)
         where T : class, IMessage<T>
     {
+        if (typeof(T) == typeof(ModelInferRequest))
+        {
+            GrpcTensors.DemandFew(message);
+        }
+
         try
         {
             return parser.ParseFrom(message);

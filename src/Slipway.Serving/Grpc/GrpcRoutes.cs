@@ -278,6 +278,18 @@ public sealed class GrpcRoutes
         }
 
         var mine = InferScratch.Mine;
+        try
+        {
+            return Infer(context, request, tensors, mine, write);
+        }
+        finally
+        {
+            mine.Trim();
+        }
+    }
+
+    private (int Status, string Message)? Infer(HttpContext context, ModelInferRequest request, TensorRequest tensors, InferScratch mine, Action<ModelInferResponse> write)
+    {
         var outcome = _inference.Score(mine, request.ModelName, _inference.Named(request.ModelName, request.ModelVersion), RequestBody.Of(tensors));
         if (outcome.Message is null)
         {
@@ -294,7 +306,6 @@ public sealed class GrpcRoutes
             _inference.Complete(mine, outcome);
         }
 
-        mine.Trim();
         return outcome.Message is not { } message ? null
             : (outcome.Status switch
             {

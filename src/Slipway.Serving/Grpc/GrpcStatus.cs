@@ -11,6 +11,8 @@ public static class GrpcStatus
     internal const int DeadlineExceeded = 4;
     internal const int Internal = 13;
 
+    private const int SentenceMax = 1000;
+
     /// <summary>The status of a failure; null is a fault of ours.</summary>
     public static int Of(ErrorCode? code) => code switch
     {
@@ -38,8 +40,10 @@ public static class GrpcStatus
     /// <summary>A sentence as the protocol carries it: printable ASCII, all else as %XX of its UTF-8.</summary>
     internal static string Encode(string message)
     {
-        var encoded = new StringBuilder(message.Length);
-        foreach (var value in Encoding.UTF8.GetBytes(message))
+        // Clients take some 8 KiB of headers, and a sentence may quote what the caller sent.
+        var told = message.Length <= SentenceMax ? message : $"{message[..SentenceMax]}…";
+        var encoded = new StringBuilder(told.Length);
+        foreach (var value in Encoding.UTF8.GetBytes(told))
         {
             _ = value is >= 0x20 and <= 0x7E and not (byte)'%' ? encoded.Append((char)value) : encoded.Append(CultureInfo.InvariantCulture, $"%{value:X2}");
         }

@@ -1,9 +1,11 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections;
 using System.Runtime.InteropServices;
 using System.Text;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
+using Slipway.Contracts;
 using Slipway.Serving.Protocol;
 
 namespace Slipway.Serving.Grpc;
@@ -11,6 +13,87 @@ namespace Slipway.Serving.Grpc;
 /// <summary>Requests of the protocol's messages, and answers in them.</summary>
 internal static class GrpcTensors
 {
+    private const int RankMax = 64;
+
+    // An object for each of them takes a hundred times its two bytes on the wire.
+    private const int PartsMax = 10_000;
+    private const int TextsMax = 4_000_000;
+
+    /// <summary>Counts the parts of a request before each becomes an object.</summary>
+    /// <exception cref="SlipwayException">TooLarge.</exception>
+    public static void DemandFew(in ReadOnlySequence<byte> message)
+    {
+        var (parts, texts) = (0, 0);
+        Count(message, 0, ref parts, ref texts);
+    }
+
+    // ModelInferRequest: 4 parameters, 5 inputs, 6 outputs, 7 raw contents; an input: 4 parameters, 5 contents; an output: 2 parameters; contents: 8 texts.
+    private static void Count(in ReadOnlySequence<byte> message, int kind, ref int parts, ref int texts)
+    {
+        var reader = new SequenceReader<byte>(message);
+        while (TryVarint(ref reader, out var tag))
+        {
+            switch (tag & 7)
+            {
+                case 0 when TryVarint(ref reader, out _):
+                    continue;
+                case 1 when reader.Remaining >= 8:
+                    reader.Advance(8);
+                    continue;
+                case 5 when reader.Remaining >= 4:
+                    reader.Advance(4);
+                    continue;
+                case 2 when TryVarint(ref reader, out var length) && length <= (ulong)reader.Remaining:
+                    var part = reader.UnreadSequence.Slice(0, (long)length);
+                    reader.Advance((long)length);
+                    var field = tag >> 3;
+                    if (kind == 3)
+                    {
+                        texts += field == 8 ? 1 : 0;
+                    }
+                    else if (field >= (kind == 2 ? 2UL : 4UL))
+                    {
+                        parts++;
+                    }
+
+                    if (parts > PartsMax || texts > TextsMax)
+                    {
+                        throw new SlipwayException(ErrorCode.TooLarge, $"The message has over {PartsMax:N0} inputs, outputs and parameters, or over {TextsMax:N0} texts; send fewer at once.");
+                    }
+
+                    var inner = (kind, field) switch { (0, 5) => 1, (0, 6) => 2, (1, 5) => 3, _ => 0 };
+                    if (inner > 0)
+                    {
+                        Count(part, inner, ref parts, ref texts);
+                    }
+
+                    continue;
+                default:
+                    return; // Cut off or no message: the parser says so.
+            }
+        }
+    }
+
+    private static bool TryVarint(ref SequenceReader<byte> reader, out ulong value)
+    {
+        value = 0;
+        for (var shift = 0; shift < 64; shift += 7)
+        {
+            if (!reader.TryRead(out var octet))
+            {
+                return false;
+            }
+
+            value |= (ulong)(octet & 0x7F) << shift;
+            if (octet < 0x80)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     /// <summary>Reads a request; a fault is a sentence.</summary>
     public static string? Read(ModelInferRequest message, TensorRequest request)
     {
@@ -88,6 +171,11 @@ internal static class GrpcTensors
         if (datatype == Datatype.None)
         {
             return $"{at} has the datatype '{input.Datatype}', which is unknown; send one of {Datatypes.All}.";
+        }
+
+        if (input.Shape.Count > RankMax)
+        {
+            return $"{at} has {input.Shape.Count} dimensions; send at most {RankMax}.";
         }
 
         long[] shape = [.. input.Shape];

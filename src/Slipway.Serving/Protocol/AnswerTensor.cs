@@ -20,8 +20,8 @@ internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape
         var fault = Datatype switch
         {
             Datatype.FP16 or Datatype.BF16 => $"is {Datatype.Name()}, which JSON has no numbers for",
-            Datatype.FP32 when !AreFinite<float>() => "holds a value that is not a finite number, which JSON cannot carry",
-            Datatype.FP64 when !AreFinite<double>() => "holds a value that is not a finite number, which JSON cannot carry",
+            Datatype.FP32 when !AreFinite<float>(Data) => "holds a value that is not a finite number, which JSON cannot carry",
+            Datatype.FP64 when !AreFinite<double>(Data) => "holds a value that is not a finite number, which JSON cannot carry",
             Datatype.BYTES when !TextsAreUtf8() => "holds bytes that are not text, which JSON cannot carry",
             _ => null,
         };
@@ -76,10 +76,11 @@ internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape
         }
     }
 
-    private bool AreFinite<T>()
+    /// <summary>Whether all are numbers.</summary>
+    public static bool AreFinite<T>(ReadOnlySpan<byte> data)
         where T : unmanaged, INumberBase<T>
     {
-        foreach (var value in MemoryMarshal.Cast<byte, T>(Data))
+        foreach (var value in MemoryMarshal.Cast<byte, T>(data))
         {
             if (!T.IsFinite(value))
             {

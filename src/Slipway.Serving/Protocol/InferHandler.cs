@@ -114,7 +114,19 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
         }
 
         var mine = InferScratch.Mine;
-        var outcome = inference.Score(mine, model, named, new RequestBody(body, headerLength, null));
+        try
+        {
+            Answer(context, model, named, new RequestBody(body, headerLength, null), mine);
+        }
+        finally
+        {
+            mine.Trim();
+        }
+    }
+
+    private void Answer(HttpContext context, string model, Arm? named, in RequestBody body, InferScratch mine)
+    {
+        var outcome = inference.Score(mine, model, named, body);
         long? follows = null;
         if (outcome.Message is null)
         {
@@ -123,7 +135,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
                 follows = JsonAnswer.Mine.WriteTensors(mine, outcome.Arm!, out var uncarried);
                 if (uncarried is not null)
                 {
-                    outcome = Outcome.Refused(StatusCodes.Status400BadRequest, uncarried);
+                    outcome = inference.Uncarried(mine, outcome, uncarried);
                 }
             }
             else
@@ -165,8 +177,6 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
             response.ContentLength = mine.Response.Written.Length;
             response.BodyWriter.Write(mine.Response.Written);
         }
-
-        mine.Trim();
     }
 
     // "gzip, deflate;q=0.5": the better of the two we have; null when neither is wanted.

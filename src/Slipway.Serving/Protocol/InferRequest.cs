@@ -17,6 +17,10 @@ namespace Slipway.Serving.Protocol;
 /// </remarks>
 internal sealed partial class InferRequest
 {
+    // More than a body may hold of them, and no more than a thread should keep for one request.
+    private const int FeatureValuesMax = 64 << 20;
+    private const int InputValuesMax = 16 << 20;
+
     private const string AnyMatrixName = "features";
     private const byte KeySeparator = 0x1F;
 
@@ -569,19 +573,22 @@ internal sealed partial class InferRequest
             _form = target.Form;
             Rows = target.Rows;
             _rowsCapacity = target.Rows;
+            // One column alone says how many rows there are, and memory is taken for all columns at once.
+            var all = (long)Rows * (_form == Form.Inputs ? _model.Inputs!.Inputs.Count : width);
+            if (all > (_form == Form.Inputs ? InputValuesMax : FeatureValuesMax))
+            {
+                return $"The request holds {all.ToString("N0", CultureInfo.InvariantCulture)} values; send fewer rows.";
+            }
+
             Grow(ref _outputs, Rows);
             Grow(ref _eventMs, Rows);
             if (_form == Form.Inputs)
             {
-                Grow(ref _values, checked(Rows * _model.Inputs!.Inputs.Count));
-            }
-            else if (values * (_form == Form.Matrix ? 1 : width) is > int.MaxValue / 8 and var all)
-            {
-                return $"The request holds {all.ToString("N0", CultureInfo.InvariantCulture)} values; send fewer rows.";
+                Grow(ref _values, (int)all);
             }
             else
             {
-                Grow(ref _features, Rows * width);
+                Grow(ref _features, (int)all);
             }
         }
         else if (Rows != target.Rows)

@@ -32,7 +32,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         }
 
         var nowMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
-        mine.Tensors = body.Tensors;
+        mine.Begin(body.Tensors);
         if (Read(mine, expected.Model, body, nowMs) is { } fault)
         {
             return Outcome.Refused(StatusCodes.Status400BadRequest, fault);
@@ -54,7 +54,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         }
 
         var ready = Stopwatch.GetTimestamp();
-        var failure = mine.IsTensors ? Run(arm, mine, out var refused) : Run(arm, request, out refused);
+        var failure = mine.IsTensors ? Run(arm, table, mine, out var refused) : Run(arm, request, out refused);
         return refused ? Outcome.Refused(StatusCodes.Status400BadRequest, failure!)
             : new Outcome(arm, table, started, ready, Stopwatch.GetTimestamp(), nowMs, failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, failure);
     }
@@ -92,12 +92,27 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         }
     }
 
+    /// <summary>
+    /// What an answer that its format cannot carry comes to: numbers that are none, of inputs that were, are the version's failure; all else is the
+    /// caller's choice of values and format.
+    /// </summary>
+    public Outcome Uncarried(InferScratch mine, in Outcome outcome, string message)
+    {
+        if (mine.Outputs(outcome.Arm!.Model).Any(output => output.Datatype is Datatype.FP32 or Datatype.FP64 && output.CheckJson() is not null) && mine.Tensors?.IsFinite is not false)
+        {
+            return outcome with { Status = StatusCodes.Status500InternalServerError, Message = message };
+        }
+
+        Complete(mine, outcome);
+        return Outcome.Refused(StatusCodes.Status400BadRequest, message);
+    }
+
     private static long Nanoseconds(long from, long to) => (long)((to - from) * (1e9 / Stopwatch.Frequency));
 
     private static string? Read(InferScratch mine, LoadedModel model, in RequestBody body, long nowMs)
     {
         mine.IsTensors = model.Tensors is not null;
-        if (mine.Tensors is null)
+        if (mine.Tensors is null || body.HeaderLength == 0)
         {
             if (!mine.IsTensors && body.HeaderLength is null)
             {
@@ -114,11 +129,12 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             mine.Tensors = tensors;
         }
 
+        mine.TakeKey();
         return mine.IsTensors ? model.Tensors!.Check(mine.Tensors, model) : mine.Request.Read(mine.Tensors, model, nowMs);
     }
 
     /// <summary>Null, or what the caller is told: when the version itself fails or, <paramref name="refused"/>, when it refuses the request.</summary>
-    private string? Run(Arm arm, InferScratch mine, out bool refused)
+    private string? Run(Arm arm, RouteTable? table, InferScratch mine, out bool refused)
     {
         refused = false;
         try
@@ -126,7 +142,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             arm.Model.Tensors!.Run(mine.Tensors!, mine.Answer);
             return null;
         }
-        catch (OnnxException e) when (e.Code is OnnxErrorCode.InvalidArgument)
+        catch (OnnxException e) when (arm.Role is ArmRole.Candidate && table?.Stable?.Model.Tensors is { } stable ? Refuses(stable, mine.Tensors!) : e.Code is OnnxErrorCode.InvalidArgument)
         {
             refused = true;
             return $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.";
@@ -134,6 +150,21 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         catch (Exception e)
         {
             return Failed(arm, e);
+        }
+    }
+
+    // What the runtime says does not tell sizes that do not go together from a fault of the graph. The version in production does: whoever could
+    // make a candidate fail by what he sends could have it rolled back, and a candidate that fails by itself must not pass for one that was asked wrongly.
+    private static bool Refuses(TensorModel stable, TensorRequest request)
+    {
+        try
+        {
+            stable.Run(request, []);
+            return false;
+        }
+        catch (OnnxException)
+        {
+            return true;
         }
     }
 
@@ -225,8 +256,16 @@ internal sealed class InferScratch
 
     public int Rows => IsTensors ? Tensors!.Inputs is [{ Shape: [>= 1 and <= int.MaxValue and var rows, ..] }, ..] ? (int)rows : 1 : Request.Rows;
 
-    /// <summary>The request's own id, when it can stand for its prediction, else a new one.</summary>
-    public void SetPredictionId(long nowMs)
+    /// <summary>Forgets the request before.</summary>
+    /// <param name="tensors">The request, when its protocol's reader has read it already.</param>
+    public void Begin(TensorRequest? tensors)
+    {
+        Tensors = tensors;
+        _keyLength = 0;
+    }
+
+    /// <summary>Keeps the key of a request that was read as tensors.</summary>
+    public void TakeKey()
     {
         if (IsTensors)
         {
@@ -234,7 +273,11 @@ internal sealed class InferScratch
             _key = _key.Length >= _keyLength ? _key : new byte[_keyLength];
             Encoding.UTF8.GetBytes(Tensors.EntityKey, _key);
         }
+    }
 
+    /// <summary>The request's own id, when it can stand for its prediction, else a new one.</summary>
+    public void SetPredictionId(long nowMs)
+    {
         var id = IsTensors ? Encoding.UTF8.GetBytes(Tensors!.Id) : Request.Id;
         if (Protocol.PredictionId.IsUniqueLooking(id))
         {

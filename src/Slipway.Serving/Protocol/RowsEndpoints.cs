@@ -98,9 +98,21 @@ internal static class RowsEndpoints
     private static void Answer(HttpContext context, string model, string? version, Func<LoadedModel, TensorRequest> read, Action<Utf8JsonWriter, IReadOnlyList<AnswerTensor>> write)
     {
         var inference = context.RequestServices.GetRequiredService<Inference>();
-        var request = read(context.RequestServices.GetRequiredService<ServedModels>().Get(model, version));
+        var loaded = context.RequestServices.GetRequiredService<ServedModels>().Get(model, version);
+        var request = V2Endpoints.Readable(() => read(loaded));
         var mine = InferScratch.Mine;
-        var outcome = inference.Score(mine, model, inference.Named(model, version), RequestBody.Of(request));
+        try
+        {
+            Answer(context, model, inference, inference.Score(mine, model, inference.Named(model, version), RequestBody.Of(request)), mine, write);
+        }
+        finally
+        {
+            mine.Trim();
+        }
+    }
+
+    private static void Answer(HttpContext context, string model, Inference inference, Outcome outcome, InferScratch mine, Action<Utf8JsonWriter, IReadOnlyList<AnswerTensor>> write)
+    {
         if (outcome.Message is { } refused && outcome.Arm is null)
         {
             throw new SlipwayException(
@@ -113,14 +125,21 @@ internal static class RowsEndpoints
             var outputs = mine.Outputs(outcome.Arm!.Model);
             if (outputs.Select(output => output.CheckJson()).FirstOrDefault(found => found is not null) is { } uncarried)
             {
-                throw new SlipwayException(ErrorCode.InvalidArgument, $"{uncarried}; POST to /v2/models/{Uri.EscapeDataString(model)}/infer and ask for it as bytes.");
+                outcome = inference.Uncarried(mine, outcome, $"{uncarried}; POST to /v2/models/{Uri.EscapeDataString(model)}/infer and ask for it as bytes.");
+                fault = outcome.Message;
+                if (outcome.Arm is null)
+                {
+                    throw new SlipwayException(ErrorCode.InvalidArgument, fault!);
+                }
             }
-
-            mine.Response.Clear();
-            using var json = new Utf8JsonWriter(mine.Response, Relaxed);
-            json.WriteStartObject();
-            write(json, outputs);
-            json.WriteEndObject();
+            else
+            {
+                mine.Response.Clear();
+                using var json = new Utf8JsonWriter(mine.Response, Relaxed);
+                json.WriteStartObject();
+                write(json, outputs);
+                json.WriteEndObject();
+            }
         }
 
         inference.Complete(mine, outcome);
@@ -139,7 +158,6 @@ internal static class RowsEndpoints
         response.ContentType = "application/json";
         response.ContentLength = mine.Response.Written.Length;
         response.BodyWriter.Write(mine.Response.Written);
-        mine.Trim();
     }
 
     // One output is the value itself; several are told by name.

@@ -285,20 +285,42 @@ internal sealed class RowsReader(LoadedModel model)
         return Invalid($"'{name}' is not an input of model '{model.Model}' version {model.Version}; send {string.Join(", ", expected.Distinct().Select(input => $"'{input}'"))}.");
     }
 
-    // Of a list in lists, by the first of each; the reader then finds whether there are as many values.
+    // Of a list in lists, by the first of each. The reader counts the values, which does not tell a row with one too many beside one with one too few.
     private static long[] ShapeOf(JsonElement data)
     {
         var shape = new List<long>();
-        for (; data.ValueKind == JsonValueKind.Array; data = data[0])
+        for (var first = data; first.ValueKind == JsonValueKind.Array; first = first[0])
         {
-            shape.Add(data.GetArrayLength());
+            shape.Add(first.GetArrayLength());
             if (shape[^1] == 0)
             {
                 break;
             }
         }
 
+        DemandEven(data, 0);
         return [.. shape];
+
+        void DemandEven(JsonElement part, int depth)
+        {
+            if (depth == shape.Count)
+            {
+                return;
+            }
+
+            if (part.ValueKind != JsonValueKind.Array || part.GetArrayLength() != shape[depth])
+            {
+                throw Invalid($"The lists are not of one length: at level {depth + 1} one has {(part.ValueKind == JsonValueKind.Array ? part.GetArrayLength() : 1)} values where the first has {shape[depth]}; send as many in each.");
+            }
+
+            if (depth + 1 < shape.Count)
+            {
+                foreach (var inner in part.EnumerateArray())
+                {
+                    DemandEven(inner, depth + 1);
+                }
+            }
+        }
     }
 
     // What a cell is in JSON: what the column's datatype says, since CSV does not.

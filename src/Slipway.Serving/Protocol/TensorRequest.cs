@@ -18,6 +18,14 @@ internal sealed class TensorRequest
 
     /// <summary>The outputs asked for; all when it is empty.</summary>
     public List<RequestedOutput> Outputs { get; } = [];
+
+    /// <summary>Whether all its floating-point values of 32 and 64 bits are numbers.</summary>
+    public bool IsFinite => Inputs.TrueForAll(input => input.Datatype switch
+    {
+        Datatype.FP32 => AnswerTensor.AreFinite<float>(input.Data),
+        Datatype.FP64 => AnswerTensor.AreFinite<double>(input.Data),
+        _ => true,
+    });
 }
 
 /// <summary>An output asked for.</summary>

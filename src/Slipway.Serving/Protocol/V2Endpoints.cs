@@ -95,13 +95,14 @@ internal static class V2Endpoints
     {
         var body = await BodyAsync(context);
         var filter = CallerIdentity.Of(context.User)!.Access.Filter(ResourceKind.Model);
-        var entries = context.RequestServices.GetRequiredService<ServedModels>().Index(ReadyOnly(body), model => filter?.Shows(model) ?? true);
+        var entries = context.RequestServices.GetRequiredService<ServedModels>().Index(Readable(() => ReadyOnly(body)), model => filter?.Shows(model) ?? true);
         await Results.Json(entries, JsonDefaults.Options).ExecuteAsync(context);
     }
 
     private static async Task Load(HttpContext context)
     {
-        ServedModels.RefuseOverrides(Parameters(await BodyAsync(context)));
+        var body = await BodyAsync(context);
+        ServedModels.RefuseOverrides(Readable(() => Parameters(body)));
         await context.RequestServices.GetRequiredService<ServedModels>().LoadAsync((string)context.Request.RouteValues["model"]!, context.RequestAborted);
     }
 
@@ -116,6 +117,19 @@ internal static class V2Endpoints
         using var body = new MemoryStream();
         await context.Request.Body.CopyToAsync(body, context.RequestAborted);
         return body.ToArray();
+    }
+
+    // Text that is no Unicode is found when it is asked for, not when it is parsed.
+    internal static T Readable<T>(Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, "The body holds a text that is not Unicode; send JSON in UTF-8.", e);
+        }
     }
 
     // Read without a document: what nests without end is refused at its first bracket.

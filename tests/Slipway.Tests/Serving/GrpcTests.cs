@@ -87,6 +87,8 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
             (3, "raw_input_contents has 1 entries for 2 inputs", Change(request => request.RawInputContents.RemoveAt(1))),
             (3, "has 'contents' beside raw_input_contents", Change(request => request.Inputs[0].Contents = new InferTensorContents { IntContents = { 1 } })),
             (3, "output 'OUTPUT0' already exists in request", Change(request => request.Outputs.Add([new() { Name = "OUTPUT0" }, new() { Name = "OUTPUT0" }]))),
+            (3, "has 65 dimensions; send at most 64", Change(request => request.Inputs[0].Shape.Add(Enumerable.Repeat(1L, 63)))),
+            (3, "…", Change(request => request.Inputs[0].Name = new string('x', 100_000))),
             (3, "name a shared memory region", Change(request => request.Inputs[0].Parameters["shared_memory_region"] = new InferParameter { StringParam = "x" })),
         };
         foreach (var (expected, sentence, request) in cases)
@@ -118,6 +120,7 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
             (3, "is not a ModelInferRequest", GrpcServer.Frame([0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F])),
             (3, "is not a ModelInferRequest", GrpcServer.Frame(Encoding.ASCII.GetBytes(new string('\x2b', 5000)))), // Groups within groups.
             (12, "grpc-encoding '' is not taken here", GrpcServer.Frame(message, flag: 1)),
+            (8, "over 10,000 inputs, outputs and parameters", GrpcServer.Frame([.. Enumerable.Repeat<byte[]>([0x2A, 0x00], 10_001).SelectMany(input => input)])),
         };
         foreach (var (expected, sentence, body) in cases)
         {
