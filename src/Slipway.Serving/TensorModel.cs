@@ -7,15 +7,26 @@ namespace Slipway.Serving;
 /// <summary>A model of any signature: several named inputs and outputs, any rank, every datatype.</summary>
 public sealed class TensorModel
 {
+    // More are no model's that anybody calls, and each request would look through them.
+    private const int TensorsMax = 4_096;
+
+    // A graph may declare gigabytes; what the runtime prepares is not worth them.
+    private const long WarmUpBytesMax = 64L << 20;
+
     private readonly OnnxSession _session;
     private readonly Tensor[] _inputs;
     private readonly string _expected;
 
     /// <summary>Takes a loaded graph, which it keeps for good: a request may still hold the version that routes have left.</summary>
     /// <param name="session">The graph.</param>
-    /// <exception cref="OnnxException">An input is not a tensor that the protocol knows, or no output is.</exception>
+    /// <exception cref="OnnxException">It has too many inputs and outputs, an input is not a tensor that the protocol knows, or no output is.</exception>
     public TensorModel(OnnxSession session)
     {
+        if (session.Inputs.Count + session.Outputs.Count is > TensorsMax and var tensors)
+        {
+            throw new OnnxException(OnnxErrorCode.InvalidArgument, $"it has {tensors} inputs and outputs, and at most {TensorsMax} are served");
+        }
+
         _session = session;
         _inputs = [.. session.Inputs.Select(input => Of(input)
             ?? throw new OnnxException(OnnxErrorCode.InvalidArgument, $"its input '{input.Name}' is {(input.ElementType is OnnxElementType.None ? "no tensor" : input.ElementType)}, which no request can carry"))];
@@ -124,20 +135,27 @@ public sealed class TensorModel
     internal void WarmUp()
     {
         var request = new TensorRequest();
+        var left = WarmUpBytesMax;
         foreach (var input in _inputs)
         {
             long[] shape = [.. input.Info.Shape.Select(size => size < 0 ? 1 : size)];
-            _ = RequestTensor.TryCount(shape, input.Datatype, out var count);
-            request.Inputs.Add(new RequestTensor(input.Info.Name, input.Datatype, shape, new byte[(long)count * Math.Max(input.Datatype.Size(), sizeof(int) * (input.Datatype == Datatype.BYTES ? 1 : 0))]));
+            var bytes = RequestTensor.TryCount(shape, input.Datatype, out var count) ? (long)count * (input.Datatype == Datatype.BYTES ? sizeof(int) : input.Datatype.Size()) : long.MaxValue;
+            if (bytes > left)
+            {
+                return;
+            }
+
+            left -= bytes;
+            request.Inputs.Add(new RequestTensor(input.Info.Name, input.Datatype, shape, new byte[bytes]));
         }
 
         try
         {
             Run(request, []);
         }
-        catch (OnnxException)
+        catch (Exception)
         {
-            // Zeros and ones are nobody's request: a graph may well refuse them.
+            // Zeros and ones are nobody's request: a graph may well refuse them, or make more of them than there is memory for. A caller's own request will tell.
         }
     }
 

@@ -19,6 +19,9 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
 {
     private const string File = "file://";
 
+    // Of what lies there, all is shown but links; what may not be looked at is told, not left out.
+    private static readonly EnumerationOptions All = new() { AttributesToSkip = 0, IgnoreInaccessible = false };
+
     // What one answer lists: a client that wants more asks for the folders in it.
     private const int ListMax = 10_000;
 
@@ -30,19 +33,23 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
     /// <summary>What lies in a folder of the run; empty when its files are not below the root.</summary>
     /// <param name="run">The run.</param>
     /// <param name="folder">Relative to the run's files; null or empty for all of them.</param>
-    /// <exception cref="SlipwayException">InvalidArgument: the path; Unavailable: the bucket cannot be read.</exception>
+    /// <exception cref="SlipwayException">InvalidArgument: the path; Unavailable: the folder or the bucket cannot be read.</exception>
     public async Task<List<DirectArtifact>> ListAsync(RunRecord run, string? folder, CancellationToken cancellationToken)
     {
         var prefix = string.IsNullOrEmpty(folder) ? "" : ArtifactPath.Parse(folder) + "/";
         var found = new List<DirectArtifact>();
         if (FolderOf(run, prefix) is { } path)
         {
-            foreach (var entry in Directory.Exists(path) ? new DirectoryInfo(path).EnumerateFileSystemInfos("*", new EnumerationOptions { AttributesToSkip = 0 }).Take(ListMax) : [])
+            try
             {
-                if (entry.LinkTarget is null)
+                foreach (var entry in Directory.Exists(path) ? new DirectoryInfo(path).EnumerateFileSystemInfos("*", All).Take(ListMax) : [])
                 {
-                    found.Add(new DirectArtifact(prefix + entry.Name, entry is FileInfo file ? file.Length : null));
+                    Add(found, prefix, entry);
                 }
+            }
+            catch (UnauthorizedAccessException e)
+            {
+                throw Unreadable(path, e);
             }
         }
         else if (BucketOf(run) is { } place)
@@ -63,19 +70,52 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
     }
 
     /// <summary>Opens a file of the run; null when there is none.</summary>
-    /// <exception cref="SlipwayException">InvalidArgument: the path; Unavailable: the bucket cannot be read.</exception>
+    /// <exception cref="SlipwayException">InvalidArgument: the path; NotFound: it is no regular file, or a link leads there; Unavailable: the file or the bucket cannot be read.</exception>
     public async Task<Stream?> OpenAsync(RunRecord run, string path, CancellationToken cancellationToken)
     {
         var canonical = ArtifactPath.Parse(path);
         if (FolderOf(run, canonical) is { } file)
         {
-            return System.IO.File.Exists(file)
-                ? new FileStream(file, new FileStreamOptions { BufferSize = 0, Options = FileOptions.Asynchronous | FileOptions.SequentialScan })
-                : null;
+            return Directory.Exists(file) ? null : Open(run, file, canonical);
         }
 
         return BucketOf(run) is { } place && await _bucket.Value.FindAsync(place.Key(canonical), cancellationToken) is { } entry ? _bucket.Value.OpenRead(entry) : null;
     }
+
+    private static void Add(List<DirectArtifact> found, string prefix, FileSystemInfo entry)
+    {
+        try
+        {
+            if (entry.LinkTarget is null)
+            {
+                found.Add(new DirectArtifact(prefix + entry.Name, entry is FileInfo file ? file.Length : null));
+            }
+        }
+        catch (FileNotFoundException)
+        {
+            // It was taken away meanwhile.
+        }
+    }
+
+    private FileStream? Open(RunRecord run, string file, string path)
+    {
+        try
+        {
+            return PlainFiles.OpenRead(Root, file)
+                ?? throw new SlipwayException(ErrorCode.NotFound, $"Run {run.RunId} has no artifact '{path}': what is there is no regular file, or a link leads to it.");
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw Unreadable(file, e);
+        }
+    }
+
+    private static SlipwayException Unreadable(string path, UnauthorizedAccessException e) =>
+        new(ErrorCode.Unavailable, $"The server may not read {path}; let the account that it runs as read all files and folders below the artifact root.", e);
 
     /// <summary>The place asked for as it is stored: below the root, without a slash at its end.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: there is no root, or the place is not below it.</exception>
@@ -100,7 +140,7 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
             return null;
         }
 
-        var root = Uri.UnescapeDataString(options.ArtifactRoot![File.Length..]);
+        var root = Root;
         var whole = Path.GetFullPath($"{Uri.UnescapeDataString(run.ArtifactUri[File.Length..])}/{path}").TrimEnd('/');
         for (var part = whole; part.Length > root.Length; part = Path.GetDirectoryName(part)!)
         {
@@ -123,6 +163,8 @@ internal sealed class DirectArtifacts(StorageOptions options) : IDisposable
             _bucket.Value.Dispose();
         }
     }
+
+    private string Root => Uri.UnescapeDataString(options.ArtifactRoot![File.Length..]);
 
     private bool IsBelowRoot(RunRecord run) => options.ArtifactRoot is { } root && run.ArtifactUri.StartsWith(root + "/", StringComparison.Ordinal);
 }

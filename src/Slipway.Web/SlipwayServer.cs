@@ -61,6 +61,7 @@ public static class SlipwayServer
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
+            kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30); // A stream may be silent for ever; a caller that has vanished answers no ping.
             Listen(kestrel, options.Host, options.Port, HttpProtocols.Http1);
             if (options.GrpcPort != 0)
             {

@@ -17,9 +17,9 @@ public readonly struct OnnxInput
         var elements = 1L;
         foreach (var size in shape)
         {
-            elements = size >= 0
-                ? checked(elements * size)
-                : throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has the negative dimension {size}.");
+            elements = size < 0 ? throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has the negative dimension {size}.")
+                : size == 0 || elements <= long.MaxValue / size ? elements * size
+                : throw new OnnxException(OnnxErrorCode.InvalidArgument, $"Input '{name}' has more values than can be counted.");
         }
 
         if (shape.Length <= RankInline)

@@ -96,7 +96,7 @@ public unsafe ref struct OnnxResult
 
         void* data;
         OnnxApi.Check(OnnxApi.GetTensorMutableData(Value(output), &data));
-        return new ReadOnlySpan<byte>(data, ElementCount(output) * size);
+        return new ReadOnlySpan<byte>(data, checked(ElementCount(output) * size));
     }
 
     /// <summary>A string output, copied.</summary>

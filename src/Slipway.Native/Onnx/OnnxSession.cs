@@ -6,6 +6,9 @@ namespace Slipway.Native.Onnx;
 /// <summary>A loaded model. Runs may overlap on any number of threads.</summary>
 public sealed unsafe class OnnxSession : IDisposable
 {
+    // A model says itself how many inputs and outputs it has: beyond these, a run's pointers would not be safe on the stack.
+    private const int TensorsOnStack = 64;
+
     private readonly OnnxSessionHandle handle;
     private readonly byte*[] inputNames;
     private readonly byte*[] outputNames;
@@ -99,11 +102,23 @@ public sealed unsafe class OnnxSession : IDisposable
                 $"The model has the {inputNames.Length} inputs {string.Join(", ", Inputs.Select(i => i.Name))}; {inputs.Length} were given.");
         }
 
-        var names = stackalloc byte*[inputs.Length];
-        var values = stackalloc nint[inputs.Length];
-        var pins = stackalloc GCHandle[inputs.Length];
-        var outputs = stackalloc nint[tensorOutputs.Length];
-        var wanted = stackalloc byte*[tensorOutputs.Length];
+        // Three pointers for each input (its name, value and pin), two for each output.
+        var pointers = (3 * inputs.Length) + (2 * tensorOutputs.Length);
+        Span<nint> room = inputs.Length + tensorOutputs.Length <= TensorsOnStack ? stackalloc nint[pointers] : new nint[pointers];
+        fixed (nint* at = room)
+        {
+            return Run(inputs, at);
+        }
+    }
+
+    // In room for the pointers, all of them zero.
+    private OnnxResult Run(scoped ReadOnlySpan<OnnxInput> inputs, nint* room)
+    {
+        var names = (byte**)room;
+        var values = room + inputs.Length;
+        var pins = (GCHandle*)(values + inputs.Length);
+        var outputs = (nint*)(pins + inputs.Length);
+        var wanted = (byte**)(outputs + tensorOutputs.Length);
         var held = false;
         try
         {

@@ -29,6 +29,7 @@ internal sealed class Deployer : BackgroundService
     private readonly TimeProvider _clock;
     private readonly ILogger<Deployer> _logger;
     private readonly ConcurrentDictionary<string, string> _failures = new(StringComparer.Ordinal);
+    private readonly SemaphoreSlim _routing = new(1);
     private readonly Channel<RouteChange> _changes = Channel.CreateUnbounded<RouteChange>(new UnboundedChannelOptions { SingleReader = true });
     private volatile bool _started;
 
@@ -56,6 +57,12 @@ internal sealed class Deployer : BackgroundService
     {
         await RouteAsync(model, "loaded", "it was asked for over the protocol", cancellationToken);
         return FailureOf(model);
+    }
+
+    public override void Dispose()
+    {
+        _routing.Dispose();
+        base.Dispose();
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -121,21 +128,40 @@ internal sealed class Deployer : BackgroundService
         }
     }
 
+    // One at a time: of two, the slower would put the version it found first over the newer one.
     private async Task RouteAsync(string model, string outcome, string reason, CancellationToken cancellationToken)
+    {
+        await _routing.WaitAsync(cancellationToken);
+        try
+        {
+            await RouteAloneAsync(model, outcome, reason, cancellationToken);
+        }
+        finally
+        {
+            _routing.Release();
+        }
+    }
+
+    private async Task RouteAloneAsync(string model, string outcome, string reason, CancellationToken cancellationToken)
     {
         try
         {
             var production = _registry.FindInStage(model, Stage.Production);
-            if (production is null)
+            while (production is not null && _router.Find(model)?.Stable?.Version != production.Version)
             {
-                if (_router.Find(model)?.Stable is not null)
+                var loaded = _router.Loaded(model, production.Version) ?? _loader.Load(production);
+                var now = _registry.FindInStage(model, Stage.Production);
+                if (now?.Version == production.Version)
                 {
-                    _router.Remove(model, reason);
+                    _router.SetStable(loaded, outcome, reason);
                 }
+
+                production = now; // Loading took its time: the stage may hold another version by now, or none.
             }
-            else if (_router.Find(model)?.Stable?.Version != production.Version)
+
+            if (production is null && _router.Find(model)?.Stable is not null)
             {
-                _router.SetStable(_router.Loaded(model, production.Version) ?? _loader.Load(production), outcome, reason);
+                _router.Remove(model, reason);
             }
 
             _failures.TryRemove(model, out _);

@@ -32,7 +32,8 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             var config = File.Exists(file) ? ConfigText.Parse(File.ReadAllText(file)) : ConfigText.Parse("");
             CheckSettings(name, config, logger);
             var versions = Directory.EnumerateDirectories(folder).Select(Path.GetFileName)
-                .Select(text => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0).Where(number => number > 0).Order().ToList();
+                .Select(text => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number.ToString(CultureInfo.InvariantCulture) == text ? number : 0) // 01 is no other 1.
+                .Where(number => number > 0).Order().ToList();
             var served = Choose(config, versions);
             return served.Count == 0
                 ? new FolderModel(None, versions.Count == 0 ? "it has no version: no subfolder is named by a number, such as 1" : "its version_policy names no version that is there")
@@ -41,6 +42,12 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         catch (Exception e) when (e is FormatException or OnnxException or IOException or UnauthorizedAccessException)
         {
             return new FolderModel(None, (e is FormatException ? $"{ConfigName}: {e.Message}" : e.Message).TrimEnd('.').Split('\n')[0]);
+        }
+        catch (Exception e)
+        {
+            // Whatever one folder holds, the others are served.
+            logger.LogError(e, "Model {Model} of the repository failed to load", name);
+            return new FolderModel(None, e is OutOfMemoryException ? "there is not enough memory to load it" : "loading it failed; the server's log says why");
         }
     }
 

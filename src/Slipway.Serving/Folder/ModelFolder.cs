@@ -77,7 +77,16 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
             foreach (var name in Names(root))
             {
                 stoppingToken.ThrowIfCancellationRequested();
-                Load(name);
+                try
+                {
+                    Load(name);
+                }
+                catch (Exception e)
+                {
+                    // An exception would end the server here, and with it all models that are well.
+                    logger.LogError(e, "Model {Model} of the repository failed to load", name);
+                    _models[name] = new FolderModel(FolderModel.Unloaded.Versions, "loading it failed; the server's log says why");
+                }
             }
 
             _started = true;

@@ -5,6 +5,7 @@ using System.Globalization;
 using System.IO.Compression;
 using System.IO.Pipelines;
 using Google.Protobuf;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
@@ -17,11 +18,15 @@ internal sealed class GrpcCall : IDisposable
 {
     private const int FrameHeader = 5;
 
+    // As Kestrel asks of every other body.
+    private const double BytesPerSecondMin = 240;
+
     private readonly HttpContext _context;
     private readonly int _messageBytesMax;
     private readonly long _deadline; // Stopwatch ticks; 0 for none.
     private readonly CancellationTokenSource? _expiry;
     private CancellationTokenSource? _stop;
+    private TimeSpan? _messageWait; // Null where Kestrel watches over the whole body.
     private bool _ended;
 
     /// <exception cref="SlipwayException">InvalidArgument: the deadline cannot be read.</exception>
@@ -55,9 +60,15 @@ internal sealed class GrpcCall : IDisposable
         _expiry?.Dispose();
     }
 
+    /// <summary>Whether the caller began a message and did not send the rest of it.</summary>
+    public bool IsStalled { get; private set; }
+
     /// <summary>Takes away the least rate at which a body must arrive: a stream may be silent between its messages, until the server stops.</summary>
-    public void AllowSilence(CancellationToken stopping)
+    /// <param name="messageWait">A message that has begun arrives at that rate after so long.</param>
+    /// <param name="stopping">The server stops.</param>
+    public void AllowSilence(TimeSpan messageWait, CancellationToken stopping)
     {
+        _messageWait = messageWait;
         _stop = CancellationTokenSource.CreateLinkedTokenSource(Cancelled, stopping);
         if (_context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
         {
@@ -67,17 +78,15 @@ internal sealed class GrpcCall : IDisposable
 
     /// <summary>The next message; null when the caller has sent its last.</summary>
     /// <exception cref="SlipwayException">InvalidArgument, NotImplemented, TooLarge: it cannot be read.</exception>
+    /// <exception cref="ConnectionResetException">The caller has gone.</exception>
     public async ValueTask<T?> ReadAsync<T>(MessageParser<T> parser)
         where T : class, IMessage<T>
     {
         var reader = _context.Request.BodyReader;
+        long part = 0, began = 0;
         while (true)
         {
-            // A message that came with its headers is here already; only waiting for more needs the token, which costs an object.
-            if (!reader.TryRead(out var read))
-            {
-                read = await reader.ReadAsync(Cancelled);
-            }
+            var read = await ReadMoreAsync(reader, part, began);
 
             if (TryTake(read.Buffer, out var compressed, out var message))
             {
@@ -94,6 +103,8 @@ internal sealed class GrpcCall : IDisposable
                 return rest == 0 ? null : throw new SlipwayException(ErrorCode.InvalidArgument, $"The call ends inside a message, after {rest} of its bytes; send the whole frame.");
             }
 
+            part = read.Buffer.Length;
+            began = began == 0 && part > 0 ? Stopwatch.GetTimestamp() : began;
             reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
     }
@@ -139,6 +150,41 @@ internal sealed class GrpcCall : IDisposable
 
         _context.Response.AppendTrailer("grpc-status", status.ToString(CultureInfo.InvariantCulture));
         _context.Response.AppendTrailer("grpc-message", GrpcStatus.Encode(message));
+    }
+
+    private async ValueTask<ReadResult> ReadMoreAsync(PipeReader reader, long part, long began)
+    {
+        try
+        {
+            // A message that came with its headers is here already; only waiting for more needs the token, which costs an object.
+            if (reader.TryRead(out var read))
+            {
+                return read;
+            }
+
+            if (part == 0 || _messageWait is not { } wait)
+            {
+                return await reader.ReadAsync(Cancelled);
+            }
+
+            var left = wait + TimeSpan.FromSeconds(part / BytesPerSecondMin) - Stopwatch.GetElapsedTime(began);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(Cancelled);
+            limit.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+            try
+            {
+                return await reader.ReadAsync(limit.Token);
+            }
+            catch (OperationCanceledException) when (!Cancelled.IsCancellationRequested)
+            {
+                IsStalled = true;
+                throw;
+            }
+        }
+        catch (IOException e) when (e is not BadHttpRequestException)
+        {
+            // Kestrel has several for it, and tells by its token only later.
+            throw new ConnectionResetException("The caller has reset the stream, or its connection is gone.", e);
+        }
     }
 
     private bool TryTake(in ReadOnlySequence<byte> buffer, out bool compressed, out ReadOnlySequence<byte> message)

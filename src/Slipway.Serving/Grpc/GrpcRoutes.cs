@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using Google.Protobuf;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Routing.Patterns;
@@ -81,7 +82,7 @@ public sealed class GrpcRoutes
             await answer(context, grpc);
             grpc.End();
         }
-        catch (IOException e) when (e is not BadHttpRequestException)
+        catch (IOException e) when (e is ConnectionResetException || (context.RequestAborted.IsCancellationRequested && e is not BadHttpRequestException))
         {
             context.Abort(); // The caller has reset the stream, or its connection is gone: there is nobody to answer.
         }
@@ -89,6 +90,10 @@ public sealed class GrpcRoutes
         {
             // A silent stream would keep the server from stopping.
             grpc.Fail(GrpcStatus.Of(ErrorCode.Unavailable), "The server is stopping; open the stream again.");
+        }
+        catch (OperationCanceledException) when (grpc.IsStalled)
+        {
+            grpc.Fail(GrpcStatus.DeadlineExceeded, "A message began and did not go on; open the stream again, and send each message whole.");
         }
         catch (OperationCanceledException) when (grpc.IsExpired || !context.RequestAborted.IsCancellationRequested)
         {
@@ -238,7 +243,7 @@ public sealed class GrpcRoutes
 
     private async Task StreamAsync(HttpContext context, GrpcCall grpc)
     {
-        grpc.AllowSilence(_lifetime.ApplicationStopping);
+        grpc.AllowSilence(_options.MessageWait, _lifetime.ApplicationStopping);
         while (await grpc.ReadAsync(ModelInferRequest.Parser) is { } request)
         {
             if (grpc.IsExpired)

@@ -93,7 +93,13 @@ internal static class TensorReader
             shape[Array.FindIndex(shape, size => size < 0)] = closed == 0 ? 0 : body.Length / closed;
         }
 
-        request.Inputs.Add(new RequestTensor(input.Name, datatype, shape, body.ToArray()));
+        var bytes = body.ToArray();
+        request.Inputs.Add(new RequestTensor(input.Name, datatype, shape, bytes));
+        if (RequestTensor.CheckFlags($"'{input.Name}'", datatype, bytes) is { } wrong)
+        {
+            return wrong;
+        }
+
         return open == 1 && closed > 0 ? body.Length % closed == 0 ? null : $"Input '{input.Name}' has {body.Length} bytes, which is no multiple of {closed}: it is {input.Datatype} {Shown(input.Shape)}."
             : body.Length == closed ? null : $"Input '{input.Name}' has {body.Length} bytes instead of {closed}: it is {input.Datatype} {Shown(shape)}.";
     }

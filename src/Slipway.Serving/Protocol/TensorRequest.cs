@@ -69,8 +69,9 @@ internal sealed record RequestTensor(string Name, Datatype Datatype, long[] Shap
     {
         if (datatype.Size() is > 0 and var size)
         {
-            return bytes.Length == (long)count * size ? null
-                : $"{what} has {bytes.Length} bytes, but {count} values of {datatype.Name()} take {(long)count * size}; send as many as the shape says.";
+            return bytes.Length != (long)count * size
+                ? $"{what} has {bytes.Length} bytes, but {count} values of {datatype.Name()} take {(long)count * size}; send as many as the shape says."
+                : CheckFlags(what, datatype, bytes);
         }
 
         var rest = bytes;
@@ -92,4 +93,10 @@ internal sealed record RequestTensor(string Name, Datatype Datatype, long[] Shap
 
         return rest.IsEmpty ? null : $"{what} has {rest.Length} bytes after its {count} elements; send as many as the shape says.";
     }
+
+    /// <summary>What is wrong with the bytes of a BOOL tensor; null when nothing is, or it is none.</summary>
+    public static string? CheckFlags(string what, Datatype datatype, ReadOnlySpan<byte> bytes) =>
+        datatype == Datatype.BOOL && bytes.IndexOfAnyExceptInRange((byte)0, (byte)1) is >= 0 and var at // A model compiled for bool may do anything with another.
+            ? $"{what} has the byte {bytes[at]} as its element {at}; send 0 for false or 1 for true."
+            : null;
 }

@@ -86,6 +86,27 @@ public sealed class OnnxTests
         Assert.Equal(0, result.Position("probability"));
     }
 
+    [Theory]
+    [InlineData(63)]
+    [InlineData(64)]
+    [InlineData(500)]
+    public void A_run_has_room_for_any_number_of_outputs(int outputs)
+    {
+        using var session = OnnxSession.Load(Serving.TensorModels.Fan(outputs));
+
+        using var result = session.Run(OnnxInput.Int32("IN", new[] { 42 }, 1));
+
+        Assert.Equal(outputs, result.Count);
+        for (var i = 0; i < outputs; i++)
+        {
+            Assert.Equal(42, result.Values<int>(i)[0]);
+        }
+    }
+
+    [Fact]
+    public void A_shape_of_more_values_than_can_be_counted_is_refused() =>
+        Assert.Throws<OnnxException>(() => OnnxInput.Float("x", Array.Empty<float>(), 1L << 40, 1L << 40));
+
     [Fact]
     public void A_run_of_one_row_allocates_nothing()
     {

@@ -8,6 +8,7 @@ using Slipway.Contracts.Identity;
 using Slipway.Identity;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Deployments;
+using Slipway.Serving.Folder;
 using Slipway.Storage;
 using Slipway.Tests.Hosting;
 using Slipway.Web;
@@ -31,7 +32,10 @@ public sealed class GrpcServer : IAsyncLifetime
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public async ValueTask InitializeAsync()
+    public ValueTask InitializeAsync() => InitializeAsync(ready: true);
+
+    /// <summary>Starts, and waits until it has looked at all models: with one that cannot be served it never is ready.</summary>
+    public async ValueTask InitializeAsync(bool ready)
     {
         Add("simple", TensorModels.SumAndDifference());
         Add("texts", TensorModels.Echo(OnnxElementType.String, -1));
@@ -45,7 +49,7 @@ public sealed class GrpcServer : IAsyncLifetime
         Grpc = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
         Http = new HttpClient { BaseAddress = new Uri(App.Urls.First(url => !url.EndsWith($":{port}", StringComparison.Ordinal)).Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal)) };
         Http.DefaultRequestHeaders.Authorization = new("Bearer", Token);
-        await ServingHost.UntilAsync(() => App.Services.GetRequiredService<DeploymentReports>().IsReady);
+        await ServingHost.UntilAsync(() => ready ? App.Services.GetRequiredService<DeploymentReports>().IsReady : App.Services.GetRequiredService<ModelFolder>().Models.ContainsKey("twice"));
     }
 
     public async ValueTask DisposeAsync()

@@ -10,6 +10,7 @@ using Slipway.Contracts.Identity;
 using Slipway.Identity;
 using Slipway.Identity.Grants;
 using Slipway.Native.Onnx;
+using Slipway.Serving;
 using Slipway.Serving.Grpc;
 using Slipway.Storage;
 
@@ -187,6 +188,58 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         using var answer = await asking;
         Assert.Equal("14", answer.Headers.GetValues("grpc-status").Single());
         Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds, 0, 15);
+    }
+
+    [Fact]
+    public async Task A_message_that_begins_and_does_not_go_on_is_given_up()
+    {
+        await using var own = new GrpcServer();
+        await own.InitializeAsync();
+        own.App.Services.GetRequiredService<ServingOptions>().MessageWait = TimeSpan.FromMilliseconds(300);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
+        {
+            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+        };
+        request.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
+
+        using var answer = await own.Grpc.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
+
+        Assert.Equal("4", answer.Headers.GetValues("grpc-status").Single());
+        Assert.StartsWith("A message began and did not go on", Uri.UnescapeDataString(answer.Headers.GetValues("grpc-message").Single()), StringComparison.Ordinal);
+
+        // One that has not begun may take its time.
+        using var silent = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
+        {
+            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(begins: false),
+        };
+        silent.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
+        var waiting = own.Grpc.SendAsync(silent, HttpCompletionOption.ResponseHeadersRead, Cancel);
+        await Assert.ThrowsAsync<TimeoutException>(() => waiting.WaitAsync(TimeSpan.FromSeconds(1), Cancel));
+        await own.App.StopAsync(Cancel);
+        using var stopped = await waiting;
+    }
+
+    [Fact]
+    public async Task A_folder_with_odd_models_is_served_without_them()
+    {
+        await using var own = new GrpcServer();
+        own.Add("twice", TensorModels.Echo(OnnxElementType.Float, -1));
+        Directory.CreateDirectory(Path.Combine(own.Repository, "twice", "01"));
+        own.Add("huge", TensorModels.Echo(OnnxElementType.Float, 1L << 40, 1L << 40));
+        own.Add("large", TensorModels.Echo(OnnxElementType.Float, 1L << 27));
+        own.Add("noise", [1, 2, 3]);
+        await own.InitializeAsync(ready: false);
+
+        Assert.Equal(0, (await own.CallAsync("ModelInfer", Simple(), ModelInferResponse.Parser)).Status);
+        Assert.Equal(HttpStatusCode.OK, (await own.Http.GetAsync("/v2/models/twice/versions/1", Cancel)).StatusCode);
+        foreach (var (model, expected) in new (string, HttpStatusCode)[]
+        {
+            ("twice", HttpStatusCode.OK), ("huge", HttpStatusCode.OK), ("large", HttpStatusCode.OK), ("noise", HttpStatusCode.BadRequest),
+        })
+        {
+            var answer = await own.Http.PostAsync($"/v2/repository/models/{model}/load", null, Cancel);
+            Assert.True(expected == answer.StatusCode, $"{model}: {answer.StatusCode} {await answer.Content.ReadAsStringAsync(Cancel)}");
+        }
     }
 
     [Theory]
@@ -394,13 +447,19 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
     /// <summary>A frame that says more than ever comes.</summary>
     private sealed class EndlessContent : HttpContent
     {
-        public EndlessContent() => Headers.ContentType = new("application/grpc");
+        private readonly bool _begins;
+
+        public EndlessContent(bool begins = true)
+        {
+            _begins = begins;
+            Headers.ContentType = new("application/grpc");
+        }
 
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, Cancel);
 
         protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {
-            await stream.WriteAsync(new byte[] { 0, 0, 0, 1, 0, 1, 2 }, cancellationToken);
+            await stream.WriteAsync(_begins ? new byte[] { 0, 0, 0, 1, 0, 1, 2 } : [], cancellationToken);
             await stream.FlushAsync(cancellationToken);
             await Task.Delay(Timeout.Infinite, cancellationToken);
         }

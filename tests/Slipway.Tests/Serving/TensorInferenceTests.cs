@@ -259,6 +259,25 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
     }
 
     [Fact]
+    public void A_model_with_thousands_of_outputs_is_refused()
+    {
+        using var session = OnnxSession.Load(TensorModels.Fan(4_096), new OnnxSessionOptions { Optimize = false });
+
+        Assert.Equal("it has 4097 inputs and outputs, and at most 4096 are served", Assert.Throws<OnnxException>(() => new TensorModel(session)).Message);
+    }
+
+    [Fact]
+    public async Task A_flag_that_is_neither_0_nor_1_is_refused()
+    {
+        const string Json = """{"inputs":[{"name":"IN","shape":[3],"datatype":"BOOL","parameters":{"binary_data_size":3}}]}""";
+
+        var (response, body) = await BinaryAsync("echo-BOOL", Json, [0, 255, 1]);
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains("'IN' has the byte 255 as its element 1; send 0 for false or 1 for true.", Encoding.UTF8.GetString(body), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_body_of_bytes_alone_is_the_one_input()
     {
         var (response, body) = await BinaryAsync("echo-FP32", "", MemoryMarshal.AsBytes<float>(new[] { 1f, 2, 3 }).ToArray(), "0");
@@ -273,11 +292,12 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
         {
             ("simple", 128, "A body of bytes alone is for models with one input; 'simple' has 2"),
             ("echo-FP32", 7, "Input 'IN' has 7 bytes, which is no multiple of 4"),
+            ("echo-BOOL", 4, "'IN' has the byte 2 as its element 3; send 0 for false or 1 for true."),
             ("rank10", 4, "which has 10 variable dimensions"),
             ("texts", 4, "A body of bytes alone is one element, but input 'IN' is BYTES [-1, 2]"),
         })
         {
-            (response, body) = await BinaryAsync(model, "", new byte[bytes], "0");
+            (response, body) = await BinaryAsync(model, "", [.. new byte[bytes - 1], 2], "0");
             Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
             Assert.Contains(expected, Encoding.UTF8.GetString(body), StringComparison.Ordinal);
         }

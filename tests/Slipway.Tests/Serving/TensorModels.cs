@@ -19,6 +19,18 @@ internal static class TensorModels
     public static byte[] Echo(OnnxElementType type, params long[] shape) => new OnnxModelWriter("echo")
         .AddInput("IN", type, shape).AddOutput("OUT", type, shape).AddNode("Identity", ["IN"], ["OUT"]).ToBytes();
 
+    /// <summary>Answers what it was sent, many times over.</summary>
+    public static byte[] Fan(int outputs)
+    {
+        var writer = new OnnxModelWriter("fan").AddInput("IN", OnnxElementType.Int32, 1);
+        for (var i = 0; i < outputs; i++)
+        {
+            writer.AddOutput($"OUT{i}", OnnxElementType.Int32, 1).AddNode("Identity", ["IN"], [$"OUT{i}"]);
+        }
+
+        return writer.ToBytes();
+    }
+
     /// <summary>A value for each row and two more of each: an input that looks like features, but answers that do not.</summary>
     public static byte[] Classifier() => new OnnxModelWriter("classifier")
         .AddInput("float_input", OnnxElementType.Float, -1, 2)
