@@ -130,6 +130,8 @@ public static class SlipwayServer
             _ = Task.Run(() => app.Services.GetRequiredService<EndpointDataSource>().Endpoints.Count, CancellationToken.None);
             // Told now, not by the first upload.
             await app.Services.GetRequiredService<BlobStore>().CheckAsync(cancellationToken);
+            // Before the database, which is not touched when this one is spoilt.
+            _ = app.Services.GetRequiredService<KeyValueStore>();
             // Opens the database and applies migrations before the first request can ask.
             var first = await app.Services.GetRequiredService<UserStore>().BootstrapAsync(
                 options.AdminPassword, app.Services.GetRequiredService<OpenIdProvider>().MakesAdministrators, cancellationToken);
@@ -248,6 +250,8 @@ public static class SlipwayServer
 
     private static async Task StartAsync(WebApplication app, CancellationToken cancellationToken)
     {
+        // Made here: one that cannot be made, for its database cannot be opened, would leave a host that can neither start nor stop.
+        _ = app.Services.GetServices<IHostedService>().Count();
         try
         {
             await app.StartAsync(cancellationToken);

@@ -225,13 +225,13 @@ internal sealed class SqliteEngine : DatabaseEngine
     private static void MakePrivate(string path)
     {
         // One that is there is never opened here: closing it again would drop the locks of other connections of this process.
-        if (!File.Exists(path))
+        if (!Path.Exists(path))
         {
             try
             {
                 new FileStream(path, PrivateFiles.Options(FileMode.CreateNew, FileAccess.Write)).Dispose(); // An empty file is an empty database.
             }
-            catch (IOException) when (File.Exists(path))
+            catch (IOException) when (Path.Exists(path))
             {
                 // Another process was first.
             }
