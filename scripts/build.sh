@@ -43,7 +43,8 @@ build() {
   mkdir -p "$root/artifacts"
   local started; started=$(mktemp "$root/artifacts/.started.XXXXXX")
   local log=$root/artifacts/build.log
-  if ! (cd "$root" && dotnet build "${1:-src/Slipway.Cli}" -c Release -v q --nologo >"$log" 2>&1); then
+  # Without the lock of ensure_built: the compiler's server outlives the build, and would keep it.
+  if ! (cd "$root" && dotnet build "${1:-src/Slipway.Cli}" -c Release -v q --nologo >"$log" 2>&1 8>&-); then
     grep -E 'error|warning' "$log" | sort -u | head -20 >&2 || tail -20 "$log" >&2
     say "The build failed; the whole log is artifacts/build.log."
     rm -f "$started"; exit 1

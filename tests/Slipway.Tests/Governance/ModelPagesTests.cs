@@ -83,11 +83,17 @@ public sealed class ModelPagesTests : IDisposable
             File.SetUnixFileMode(Path.Combine(_folder, ".git", "hooks", "pre-commit"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
 
+        await File.WriteAllTextAsync(Path.Combine(_folder, ".git", "index.lock"), "", GovernedServer.Cancel);
         await using var server = await GovernedServer.StartWithModelAsync(services => services.Replace(
             ServiceDescriptor.Singleton(new GovernanceOptions { PagesDirectory = pages, CommitPages = true, PublicAddress = "https://slipway.example.org/" })));
         string Content(string file) => File.Exists(Path.Combine(pages, file)) ? File.ReadAllText(Path.Combine(pages, file)) : "";
 
-        await ServingHost.UntilAsync(() => Content("tips.md").Contains("| In production | **1.0.0**", StringComparison.Ordinal) && !Git("status", "--short").Contains("tips.md", StringComparison.Ordinal));
+        // While somebody else's git is at work the pages are written and not committed; afterwards they are.
+        await ServingHost.UntilAsync(() => Content("tips.md").Contains("| In production | **1.0.0**", StringComparison.Ordinal) && Content("index.md").Length > 0);
+        Assert.Contains("?? docs/models/tips.md", Git("status", "--short", "--untracked-files=all"), StringComparison.Ordinal);
+        File.Delete(Path.Combine(_folder, ".git", "index.lock"));
+        await ServingHost.UntilAsync(() => !Git("status", "--short", "--untracked-files=all").Contains("tips.md", StringComparison.Ordinal));
+        Assert.Equal("docs/models/gone.md\ndocs/models/index.md\ndocs/models/tips.md", Git("show", "--format=", "--name-only", "HEAD"));
         await server.Registry.SetAliasAsync(GovernedServer.Model, "champion", "1.0.0", GovernedServer.Ada, GovernedServer.Cancel);
         await ServingHost.UntilAsync(() => Content("tips.md").Contains("@champion", StringComparison.Ordinal) && Git("log", "--format=%s", "-1").Contains("alias_set", StringComparison.Ordinal));
 
@@ -174,7 +180,8 @@ public sealed class ModelPagesTests : IDisposable
 
     private string Git(params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo("git", arguments) { WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        // Without the locks that a mere question takes: the server's commit would find them.
+        using var process = Process.Start(new ProcessStartInfo("git", ["--no-optional-locks", .. arguments]) { WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true })!;
         var output = process.StandardOutput.ReadToEnd().Trim();
         process.WaitForExit();
         return output;
