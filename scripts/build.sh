@@ -41,7 +41,7 @@ build() {
   fetch native "native libraries and example data"
   say "Building Slipway (Release)…"
   mkdir -p "$root/artifacts"
-  local started; started=$(mktemp "$root/artifacts/.started.XXXXXX")
+  local started; started=$(mktemp -p "$root/artifacts")
   local log=$root/artifacts/build.log
   # Without the lock of ensure_built: the compiler's server outlives the build, and would keep it.
   if ! (cd "$root" && dotnet build "${1:-src/Slipway.Cli}" -c Release -v q --nologo >"$log" 2>&1 8>&-); then
