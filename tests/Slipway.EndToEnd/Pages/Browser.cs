@@ -82,18 +82,29 @@ internal static class PageWaits
     public static Task ArriveAsync(this IPage page, string text) => page.ArriveAsync(url => url.OriginalString.Contains(text, StringComparison.Ordinal));
 
     /// <summary>
-    /// Waits for an address, and for its page to be loaded. It looks again and again: <c>WaitForURLAsync</c> looks once and then waits for a
-    /// navigation, and never ends when the navigation falls between the two.
+    /// Waits for an address, and for its page to be loaded. It looks again and again: <c>WaitForURLAsync</c> and <c>WaitForLoadStateAsync</c> look
+    /// once and then wait for an event, and never end when the event falls between the two.
     /// </summary>
     public static async Task ArriveAsync(this IPage page, Func<Uri, bool> expected)
     {
         var started = Stopwatch.GetTimestamp();
-        while (!expected(new Uri(page.Url)))
+        while (!expected(new Uri(page.Url)) || !await page.IsLoadedAsync())
         {
-            Assert.True(Stopwatch.GetElapsedTime(started) < Limit, $"After {Limit} the page is still {page.Url}.");
+            Assert.True(Stopwatch.GetElapsedTime(started) < Limit, $"After {Limit} the page is still {page.Url}, or not loaded.");
             await Task.Delay(20);
         }
+    }
 
-        await page.WaitForLoadStateAsync(LoadState.Load, new PageWaitForLoadStateOptions { Timeout = (float)Limit.TotalMilliseconds });
+    /// <summary>Whether the document and what it names are loaded; false while one page takes another's place, when no script can be run.</summary>
+    private static async Task<bool> IsLoadedAsync(this IPage page)
+    {
+        try
+        {
+            return await page.EvaluateAsync<bool>("document.readyState === 'complete'");
+        }
+        catch (PlaywrightException)
+        {
+            return false;
+        }
     }
 }
