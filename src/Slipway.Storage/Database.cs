@@ -94,6 +94,16 @@ public sealed class Database : IAsyncDisposable
         return _engine.Read(query);
     }
 
+    /// <summary>
+    /// Runs a query that asks PostgreSQL a single statement, which is a snapshot by itself: what a transaction around it would cost, a message to the
+    /// server and its answer, is saved.
+    /// </summary>
+    public T ReadOne<T>(Func<DbConnection, T> query)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return _engine.ReadOne(query);
+    }
+
     /// <summary>Finishes the waiting writes and closes the file.</summary>
     public async ValueTask DisposeAsync()
     {

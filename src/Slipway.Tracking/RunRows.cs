@@ -16,7 +16,30 @@ internal sealed class RunRows
     private static readonly string[] OfOne = Texts("= $1");
     private static readonly string[] OfManyInSqlite = Texts(SqlDialect.Sqlite.InNumbers("$1"));
     private static readonly string[] OfManyInPostgres = Texts(SqlDialect.Postgres.InNumbers("$1"));
-    private static readonly string[] OfId = Texts("= (SELECT id FROM runs WHERE run_id = $1)");
+
+    // A server across a socket wants one question, not six: each row says by `part` which of the six it answers. In the order of Texts.
+    private const string OneByIdInPostgres =
+        """
+        SELECT * FROM (
+            SELECT 0 AS part, id AS run, run_id AS a, name AS b, user_id AS c, status AS d, lifecycle_stage AS e,
+                   (SELECT artifact_location FROM experiments x WHERE x.id = experiment_id) AS f, CAST(NULL AS TEXT) AS g, CAST(NULL AS TEXT) AS h,
+                   experiment_id AS i, start_at_ms AS j, end_at_ms AS k, CAST(0 AS DOUBLE PRECISION) AS x
+              FROM runs WHERE run_id = $1
+            UNION ALL
+            SELECT 1, run, key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, at_ms, step, is_nan, value
+              FROM latest_metrics WHERE run = (SELECT id FROM runs WHERE run_id = $1)
+            UNION ALL
+            SELECT 2, run, key, value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM params WHERE run = (SELECT id FROM runs WHERE run_id = $1)
+            UNION ALL
+            SELECT 3, run, key, value, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM tags WHERE run = (SELECT id FROM runs WHERE run_id = $1)
+            UNION ALL
+            SELECT 4, run, name, digest, context, source_type, source, schema, profile, tags_json, NULL, NULL, row_count, 0
+              FROM run_inputs WHERE run = (SELECT id FROM runs WHERE run_id = $1)
+            UNION ALL
+            SELECT 5, m.run, m.relation, NULL, NULL, l.model_id, NULL, NULL, NULL, NULL, m.step, NULL, l.id, 0
+              FROM run_models m JOIN logged_models l ON l.id = m.model WHERE m.run = (SELECT id FROM runs WHERE run_id = $1)) answers
+         ORDER BY part, a, i, b, c, k
+        """;
 
     private readonly List<Info> _infos = [];
     private readonly List<Metric> _metrics = [];
@@ -66,9 +89,13 @@ internal sealed class RunRows
         }
 
         var rows = new RunRows(1);
-        using var batch = StatementBatch.Of(connection, OfId);
-        batch.Bind(1, runId);
-        rows.Read(batch);
+        using var answers = Statement.Of(connection, OneByIdInPostgres);
+        answers.Bind(1, runId);
+        while (answers.Step())
+        {
+            rows.Add(answers);
+        }
+
         return rows._infos.Count == 1 ? rows : throw RunStore.NoRun(runId);
     }
 
@@ -134,6 +161,43 @@ internal sealed class RunRows
         ReadModels(batch.Next());
     }
 
+    private void Add(Statement row)
+    {
+        var run = row.Integer(1);
+        switch (row.Integer(0))
+        {
+            case 0:
+                _infos.Add(new Info(
+                    run, Keep(row.Utf8(2)), row.Integer(10), Keep(row.Utf8(3)), Keep(row.Utf8(4)), Keep(row.Utf8(5)), row.Integer(11),
+                    row.IsNull(12) ? null : row.Integer(12), Keep(row.Utf8(6)), row.IsNull(7) ? null : Keep(row.Utf8(7))));
+                break;
+            case 1:
+                _metrics.Add(new Metric(run, Keep(row.Utf8(2)), row.Integer(12) != 0 ? double.NaN : row.Real(13), row.Integer(10), row.Integer(11)));
+                break;
+            case 2:
+                _parameters.Add(new Pair(run, Keep(row.Utf8(2)), Keep(row.Utf8(3))));
+                break;
+            case 3:
+                _tags.Add(new Pair(run, Keep(row.Utf8(2)), Keep(row.Utf8(3))));
+                break;
+            case 4:
+                AddInput(run, row.Text(2), row.Text(3), row.Text(4), row.Text(5), row.Text(6), Count(row, 12), OrNull(row, 7), OrNull(row, 8), row.Text(9));
+                break;
+            default:
+                _models.Add((run, row.Text(2) == "output", new ModelOutput(row.Text(5), row.Integer(10))));
+                break;
+        }
+    }
+
+    private void AddInput(
+        long run, string name, string digest, string context, string sourceType, string source, long? rowCount, string? schema, string? profile, string tags) =>
+        _inputs.Add((run, new RunInput(
+            name, digest, source, context.Length == 0 ? null : context, rowCount, sourceType, schema, profile, JsonSerializer.Deserialize<Dictionary<string, string>>(tags))));
+
+    private static string? OrNull(Statement row, int column) => row.IsNull(column) ? null : row.Text(column);
+
+    private static long? Count(Statement row, int column) => row.IsNull(column) ? null : row.Integer(column);
+
     private void ReadInfos(Statement rows)
     {
         while (rows.Step())
@@ -164,10 +228,8 @@ internal sealed class RunRows
     {
         while (rows.Step())
         {
-            var context = rows.Text(3);
-            _inputs.Add((rows.Integer(0), new RunInput(
-                rows.Text(1), rows.Text(2), rows.Text(5), context.Length == 0 ? null : context, rows.IsNull(6) ? null : rows.Integer(6), rows.Text(4),
-                rows.IsNull(7) ? null : rows.Text(7), rows.IsNull(8) ? null : rows.Text(8), JsonSerializer.Deserialize<Dictionary<string, string>>(rows.Text(9)))));
+            AddInput(
+                rows.Integer(0), rows.Text(1), rows.Text(2), rows.Text(3), rows.Text(4), rows.Text(5), Count(rows, 6), OrNull(rows, 7), OrNull(rows, 8), rows.Text(9));
         }
     }
 

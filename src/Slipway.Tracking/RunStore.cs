@@ -362,7 +362,7 @@ public sealed class RunStore(Database database, BlobStore blobs, ExperimentStore
 
     /// <summary>The rows of one run.</summary>
     /// <exception cref="SlipwayException">NotFound.</exception>
-    internal RunRows Rows(string runId) => database.Read(connection => RunRows.Load(connection, runId));
+    internal RunRows Rows(string runId) => database.ReadOne(connection => RunRows.Load(connection, runId));
 
     /// <summary>Calls for each point of one page of a metric's history, by step, then time.</summary>
     /// <returns>The token of the next page, or null.</returns>

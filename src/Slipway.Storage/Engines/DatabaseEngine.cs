@@ -54,6 +54,9 @@ internal abstract class DatabaseEngine : IDisposable
     /// <summary>Runs a query on a reader's connection, all of its statements on one snapshot.</summary>
     public abstract T Read<T>(Func<DbConnection, T> query);
 
+    /// <summary>Runs a query that is a snapshot by itself where statements cost a message each, because it is a single one.</summary>
+    public virtual T ReadOne<T>(Func<DbConnection, T> query) => Read(query);
+
     /// <summary>The text of a migration in this engine's words.</summary>
     public abstract string Translate(string migration);
 

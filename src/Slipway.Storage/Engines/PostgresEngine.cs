@@ -151,30 +151,15 @@ internal sealed partial class PostgresEngine : DatabaseEngine
             ?? new SlipwayException(ErrorCode.Unavailable, "The database could not commit; nothing was written. See the server's log, then try again.", failure);
     }
 
-    public override T Read<T>(Func<DbConnection, T> query)
+    public override T Read<T>(Func<DbConnection, T> query) => OnReader(connection =>
     {
-        if (!_readerSlots.Wait(ReaderWait))
-        {
-            throw new SlipwayException(ErrorCode.Unavailable, "All connections to the database are busy; try again.");
-        }
+        using var transaction = connection.BeginTransaction(IsolationLevel.RepeatableRead); // Travels with the first statement.
+        var result = query(connection);
+        transaction.Commit();
+        return result;
+    });
 
-        try
-        {
-            using var connection = _readers.OpenConnection();
-            using var transaction = connection.BeginTransaction(IsolationLevel.RepeatableRead); // Travels with the first statement.
-            var result = query(connection);
-            transaction.Commit();
-            return result;
-        }
-        catch (DbException e) when (Explain(e) is SlipwayException explained)
-        {
-            throw explained;
-        }
-        finally
-        {
-            _readerSlots.Release();
-        }
-    }
+    public override T ReadOne<T>(Func<DbConnection, T> query) => OnReader(query);
 
     /// <remarks>
     /// The migrations are plain SQL in SQLite's spelling; these rules are all that PostgreSQL needs. Texts compare by their bytes
@@ -294,8 +279,31 @@ internal sealed partial class PostgresEngine : DatabaseEngine
         }
     }
 
+    // All our types are built in: the catalogue of types, which grows with every table of every schema, is not read at start.
     private static NpgsqlDataSource Build(NpgsqlConnectionStringBuilder settings) =>
-        new NpgsqlSlimDataSourceBuilder(settings.ToString()).EnableTransportSecurity().EnableArrays().Build();
+        new NpgsqlSlimDataSourceBuilder(settings.ToString()).EnableTransportSecurity().EnableArrays().ConfigureTypeLoading(types => types.EnableTypeLoading(false)).Build();
+
+    private T OnReader<T>(Func<NpgsqlConnection, T> query)
+    {
+        if (!_readerSlots.Wait(ReaderWait))
+        {
+            throw new SlipwayException(ErrorCode.Unavailable, "All connections to the database are busy; try again.");
+        }
+
+        try
+        {
+            using var connection = _readers.OpenConnection();
+            return query(connection);
+        }
+        catch (DbException e) when (Explain(e) is SlipwayException explained)
+        {
+            throw explained;
+        }
+        finally
+        {
+            _readerSlots.Release();
+        }
+    }
 
     private NpgsqlConnection Connect()
     {
