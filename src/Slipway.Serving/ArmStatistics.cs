@@ -20,10 +20,11 @@ public sealed record ArmSnapshot(long Requests, long Errors, long Rows, long Lat
 
 /// <summary>Where a request's time went.</summary>
 /// <param name="ReadNs">Nanoseconds from the whole request received to its inputs ready.</param>
+/// <param name="WaitNs">Of waiting for a run.</param>
 /// <param name="ScoreNs">Of the model's run.</param>
 /// <param name="WriteNs">Of writing the answer.</param>
 /// <param name="AtMs">When it came, Unix milliseconds; 0 for never.</param>
-public readonly record struct StageTimes(long ReadNs, long ScoreNs, long WriteNs, long AtMs);
+public readonly record struct StageTimes(long ReadNs, long WaitNs, long ScoreNs, long WriteNs, long AtMs);
 
 /// <summary>
 /// A version's live counters. Recording takes no lock: each processor has its own stripe, so that two cores do not fight over
@@ -40,6 +41,7 @@ public sealed class ArmStatistics
     private const int ScoreNs = 6;
     private const int WriteNs = 7;
     private const int LastMs = 8;
+    private const int WaitNs = 9;
     private const int Buckets = 16;
 
     private static readonly int StripeMask = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 16)) - 1;
@@ -73,6 +75,11 @@ public sealed class ArmStatistics
         else
         {
             Interlocked.Add(ref stripe[ReadNs], stages.ReadNs);
+            if (stages.WaitNs > 0)
+            {
+                Interlocked.Add(ref stripe[WaitNs], stages.WaitNs);
+            }
+
             Interlocked.Add(ref stripe[ScoreNs], stages.ScoreNs);
             Interlocked.Add(ref stripe[WriteNs], stages.WriteNs);
         }
@@ -87,17 +94,18 @@ public sealed class ArmStatistics
     /// <summary>What the parts of all requests took together, and when the last one came.</summary>
     public (long FailedNs, StageTimes Succeeded) Times()
     {
-        long failed = 0, read = 0, score = 0, write = 0, last = 0;
+        long failed = 0, read = 0, wait = 0, score = 0, write = 0, last = 0;
         foreach (var stripe in _stripes)
         {
             failed += Volatile.Read(ref stripe[FailedNs]);
             read += Volatile.Read(ref stripe[ReadNs]);
+            wait += Volatile.Read(ref stripe[WaitNs]);
             score += Volatile.Read(ref stripe[ScoreNs]);
             write += Volatile.Read(ref stripe[WriteNs]);
             last = Math.Max(last, Volatile.Read(ref stripe[LastMs]));
         }
 
-        return (failed, new StageTimes(read, score, write, last));
+        return (failed, new StageTimes(read, wait, score, write, last));
     }
 
     /// <summary>The figures now; they may be a request apart from each other while traffic runs.</summary>

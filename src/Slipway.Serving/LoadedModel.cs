@@ -107,6 +107,9 @@ public sealed class LoadedModel
     /// <summary>Its live inputs in the bins of its training baseline.</summary>
     public FeatureSkew Skew { get; }
 
+    /// <summary>Its requests that run and wait.</summary>
+    internal Queues.ModelQueue Queue { get; } = new();
+
     /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
     internal volatile DeprecationNotice? Notice;
 

@@ -5,12 +5,14 @@ using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
+using Slipway.Serving.Queues;
 using Slipway.Storage.Blobs;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving;
 
 /// <summary>Makes a registered version ready: its files checked against their digests, the graph against the signature, one run to warm up.</summary>
-internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, FeatureServing features)
+internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, FeatureServing features, DefinitionStore definitions)
 {
     /// <summary>Loads a version by name.</summary>
     /// <exception cref="SlipwayException">NotFound; Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
@@ -40,7 +42,7 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
                 var tensors = new TensorModel(session);
                 tensors.WarmUp();
                 var general = new LoadedModel(version.Model, version.Version, tensors);
-                Notify(general);
+                Prepare(general);
                 return general;
             }
 
@@ -48,7 +50,7 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
             var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
             session.RunMatrix(new float[names.Length], 1, new float[1]);
             var loaded = new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name);
-            Notify(loaded);
+            Prepare(loaded);
             return loaded;
         }
         catch (Exception e) when (e is OnnxException or JsonException)
@@ -60,6 +62,15 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
         {
             session.Dispose();
             throw;
+        }
+    }
+
+    private void Prepare(LoadedModel loaded)
+    {
+        Notify(loaded);
+        if (definitions.Find(ServingKind.Name, loaded.Model) is { } definition)
+        {
+            loaded.Queue.Settings = ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings;
         }
     }
 

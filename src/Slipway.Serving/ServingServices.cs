@@ -8,8 +8,10 @@ using Slipway.Serving.Grpc;
 using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Protocol;
+using Slipway.Serving.Queues;
 using Slipway.Serving.Rollouts;
 using Slipway.Storage;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving;
 
@@ -33,6 +35,7 @@ public static class ServingServices
         services.AddSingleton<LoggedPredictions>();
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
+        services.AddSingleton<IDefinitionKind, ServingKind>();
         services.AddSingleton<Inference>();
         services.AddSingleton<InferHandler>();
         services.AddSingleton<ServedModels>();

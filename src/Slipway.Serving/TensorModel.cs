@@ -1,6 +1,7 @@
 using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Protocol;
+using Slipway.Serving.Queues;
 
 namespace Slipway.Serving;
 
@@ -129,6 +130,84 @@ public sealed class TensorModel
         {
             answer.Add(Take(result, asked.Name, asked.Binary));
         }
+    }
+
+    /// <summary>
+    /// Runs several requests, each checked before, as one: their tensors joined along the first dimension, as row-major bytes are by appending them.
+    /// </summary>
+    /// <returns>
+    /// False when they cannot go together: they send or ask for different things, or the graph fails on all, or answers with anything but a value for each row.
+    /// </returns>
+    internal bool TryRunTogether(List<QueuedRequest> batch)
+    {
+        var first = batch[0].Scratch.Tensors!;
+        var joined = new TensorRequest();
+        foreach (var asked in first.Outputs)
+        {
+            joined.Outputs.Add(asked);
+        }
+
+        foreach (var input in first.Inputs)
+        {
+            var parts = batch.Select(request => request.Scratch.Tensors!.Inputs.Find(part => part.Name == input.Name)).ToList();
+            if (parts.Exists(part => part is not { Shape.Length: > 0 } || !part.Shape.AsSpan(1).SequenceEqual(input.Shape.AsSpan(1))))
+            {
+                return false;
+            }
+
+            var data = new byte[parts.Sum(part => part!.Data.Count)];
+            var at = 0;
+            foreach (var part in parts)
+            {
+                part!.Data.AsSpan().CopyTo(data.AsSpan(at));
+                at += part.Data.Count;
+            }
+
+            joined.Inputs.Add(new RequestTensor(input.Name, input.Datatype, [parts.Sum(part => part!.Shape[0]), .. input.Shape[1..]], data));
+        }
+
+        // What is asked for must be the same too, so that one run gives it; a row must be a row in every tensor.
+        var rows = batch.Select(request => (int)request.Scratch.Tensors!.Inputs[0].Shape[0]).ToArray();
+        for (var i = 0; i < batch.Count; i++)
+        {
+            var request = batch[i].Scratch.Tensors!;
+            if (!request.Outputs.SequenceEqual(first.Outputs) || request.Inputs.Count != first.Inputs.Count || request.Inputs.Exists(input => input.Shape[0] != rows[i]))
+            {
+                return false;
+            }
+        }
+
+        var total = rows.Sum();
+        var answer = new List<AnswerTensor>();
+        try
+        {
+            Run(joined, answer);
+        }
+        catch (Exception)
+        {
+            return false; // Each is run again by itself, and the one that fails is logged.
+        }
+
+        if (answer.Exists(output => output.Datatype == Datatype.BYTES || output.Shape is not [var size, ..] || size != total || total == 0))
+        {
+            return false;
+        }
+
+        var done = 0;
+        for (var i = 0; i < batch.Count; i++)
+        {
+            var mine = batch[i].Scratch.Answer;
+            mine.Clear();
+            foreach (var output in answer)
+            {
+                var row = output.Data.Length / total;
+                mine.Add(output with { Shape = [rows[i], .. output.Shape[1..]], Data = output.Data.AsSpan(done * row, rows[i] * row).ToArray() });
+            }
+
+            done += rows[i];
+        }
+
+        return true;
     }
 
     /// <summary>One run on zeros, so that the first caller does not wait for what the runtime prepares; sizes that vary are 1.</summary>

@@ -34,6 +34,13 @@ public sealed class DeploymentReports : IDisposable
                 $"slipway.serving.latency_p{quantile * 100:0}", () => Measure(snapshot => snapshot.Latency.QuantileUs(quantile) / 1e6), "s", "Latency quantile since the version was loaded");
         }
 
+        _meter.CreateObservableGauge("slipway.serving.queue_depth", () => MeasureQueue(queue => queue.Waiting), "{request}", "Requests that wait for a run: what to scale on");
+        _meter.CreateObservableGauge("slipway.serving.in_flight", () => MeasureQueue(queue => queue.Running), "{request}", "Runs under way");
+        _meter.CreateObservableCounter("slipway.serving.rejected", () => MeasureQueue(queue => queue.Rejected), "{request}", "Requests refused because too many waited");
+        _meter.CreateObservableCounter("slipway.serving.expired", () => MeasureQueue(queue => queue.Expired), "{request}", "Requests that waited too long and were not run");
+        _meter.CreateObservableCounter("slipway.serving.batched", () => MeasureQueue(queue => queue.Together), "{request}", "Requests that went along in the run of another");
+        _meter.CreateObservableCounter("slipway.serving.cache_hits", () => MeasureQueue(queue => queue.Cache?.Hits ?? 0), "{request}", "Requests answered from kept answers");
+        _meter.CreateObservableCounter("slipway.serving.cache_misses", () => MeasureQueue(queue => queue.Cache?.Misses ?? 0), "{request}", "Requests for which no answer was kept");
         _meter.CreateObservableCounter("slipway.serving.predictions_dropped", () => log.Dropped, "{request}", "Requests answered but not logged");
     }
 
@@ -90,7 +97,13 @@ public sealed class DeploymentReports : IDisposable
         shadow.Version, snapshot.Compared, snapshot.DisagreementRate, snapshot.DecisionsDiffer, snapshot.MaxDifference, snapshot.MeanDifference,
         snapshot.Errors, snapshot.Dropped, snapshot.Latency.QuantileUs(0.95) / 1000);
 
+    private IEnumerable<Measurement<T>> MeasureQueue<T>(Func<Queues.ModelQueue, T> value)
+        where T : struct => MeasureArms(arm => value(arm.Model.Queue));
+
     private IEnumerable<Measurement<T>> Measure<T>(Func<ArmSnapshot, T> value)
+        where T : struct => MeasureArms(arm => value(arm.Model.Statistics.Snapshot()));
+
+    private IEnumerable<Measurement<T>> MeasureArms<T>(Func<Arm, T> value)
         where T : struct
     {
         foreach (var table in _router.Tables)
@@ -98,7 +111,7 @@ public sealed class DeploymentReports : IDisposable
             foreach (var arm in new[] { table.Stable, table.Candidate }.OfType<Arm>())
             {
                 yield return new Measurement<T>(
-                    value(arm.Model.Statistics.Snapshot()), new("model", table.Model), new("version", arm.Version), new KeyValuePair<string, object?>("arm", arm.Name));
+                    value(arm), new("model", table.Model), new("version", arm.Version), new KeyValuePair<string, object?>("arm", arm.Name));
             }
         }
     }

@@ -2,6 +2,7 @@ using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Protocol;
+using Slipway.Serving.Queues;
 
 namespace Slipway.Serving.Folder;
 
@@ -14,7 +15,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
     private const string DefaultFile = "model.onnx";
 
     // What a configuration may say that changes nothing here, or is told to be left aside.
-    private static readonly string[] Understood = ["name", "platform", "backend", "max_batch_size", "input", "output", "version_policy", "default_model_filename"];
+    private static readonly string[] Understood = ["name", "platform", "backend", "max_batch_size", "input", "output", "version_policy", "default_model_filename", "instance_group", "dynamic_batching"];
     private static readonly string[] Refused = ["sequence_batching", "ensemble_scheduling", "model_transaction_policy", "cc_model_filenames"];
 
     private static readonly Dictionary<long, LoadedModel> None = [];
@@ -115,6 +116,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             var tensors = new TensorModel(session);
             var batch = config.Numbers("max_batch_size") is [.., var last] ? last : 0;
             var model = new LoadedModel(name, version, tensors) { BatchMax = batch is >= 0 and <= int.MaxValue ? (int)batch : throw new FormatException("'max_batch_size' must be 0 or more") };
+            model.Queue.Settings = Queueing(config, model.BatchMax);
             CheckTensors("input", config, tensors.Inputs, model.BatchMax);
             CheckTensors("output", config, tensors.Outputs, model.BatchMax);
             tensors.WarmUp();
@@ -125,6 +127,35 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             session.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Instances and dynamic batching, as Triton's configuration has them. Preferred sizes change nothing: what waits goes together.</summary>
+    private static QueueSettings Queueing(ConfigText config, int batchMax)
+    {
+        var settings = QueueSettings.Default;
+        if (config.Messages("instance_group").LastOrDefault() is { } group && group.Numbers("count") is [.., var count])
+        {
+            settings = settings with { Instances = count is >= 1 and <= 1024 ? (int)count : throw new FormatException("'instance_group.count' must be from 1 to 1024") };
+        }
+
+        if (config.Messages("dynamic_batching").LastOrDefault() is not { } batching || batchMax <= 1)
+        {
+            return settings;
+        }
+
+        var delayUs = batching.Numbers("max_queue_delay_microseconds") is [.., var delay] ? delay : 0;
+        var policy = batching.Messages("default_queue_policy").LastOrDefault();
+        var waiting = policy?.Numbers("max_queue_size") is [.., > 0 and var size] ? size : settings.WaitingMax;
+        var timeoutUs = policy?.Numbers("default_timeout_microseconds") is [.., > 0 and var timeout] ? timeout : (long)settings.WaitMax.TotalMicroseconds;
+        if (delayUs is < 0 or > 60_000_000 || waiting > 1_000_000 || timeoutUs > 3_600_000_000)
+        {
+            throw new FormatException("'dynamic_batching' has a delay over a minute, a queue over a million or a timeout over an hour");
+        }
+
+        return settings with
+        {
+            BatchRowsMax = batchMax, BatchDelay = TimeSpan.FromMilliseconds(Math.Round(delayUs / 1000d)), WaitingMax = (int)waiting, WaitMax = TimeSpan.FromMicroseconds(timeoutUs),
+        };
     }
 
     // What the configuration says of the tensors has to be what the graph says; where it says nothing, the graph does.

@@ -235,7 +235,7 @@ public sealed class GrpcRoutes
     private async Task InferAsync(HttpContext context, GrpcCall grpc)
     {
         var request = await OnlyAsync(grpc, ModelInferRequest.Parser);
-        if (Infer(context, request, grpc.Write) is { } failure)
+        if (await InferAsync(context, grpc, request, grpc.Write) is { } failure)
         {
             grpc.Fail(failure.Status, failure.Message);
         }
@@ -255,7 +255,7 @@ public sealed class GrpcRoutes
             string? fault;
             try
             {
-                fault = Infer(context, request, response => grpc.Write(new ModelStreamInferResponse { InferResponse = response }))?.Message;
+                fault = (await InferAsync(context, grpc, request, response => grpc.Write(new ModelStreamInferResponse { InferResponse = response })))?.Message;
             }
             catch (SlipwayException e)
             {
@@ -271,9 +271,9 @@ public sealed class GrpcRoutes
         }
     }
 
-    /// <summary>The same way as HTTP's; never leaves the thread.</summary>
+    /// <summary>The same way as HTTP's.</summary>
     /// <returns>Null, or how the call fails.</returns>
-    private (int Status, string Message)? Infer(HttpContext context, ModelInferRequest request, Action<ModelInferResponse> write)
+    private async ValueTask<(int Status, string Message)?> InferAsync(HttpContext context, GrpcCall grpc, ModelInferRequest request, Action<ModelInferResponse> write)
     {
         CallerIdentity.Of(context.User)!.Access.Require(Permission.Predict, Resource.Model(request.ModelName));
         var tensors = new TensorRequest();
@@ -282,20 +282,26 @@ public sealed class GrpcRoutes
             return (GrpcStatus.Of(ErrorCode.InvalidArgument), fault);
         }
 
+        var named = _inference.Named(request.ModelName, request.ModelVersion);
         var mine = InferScratch.Mine;
+        var outcome = _inference.Score(mine, request.ModelName, named, RequestBody.Of(tensors));
+        if (outcome.MustWait)
+        {
+            outcome = await _inference.WaitAsync(mine, outcome, grpc.Cancelled);
+        }
+
         try
         {
-            return Infer(context, request, tensors, mine, write);
+            return Answer(context, outcome, mine, write);
         }
         finally
         {
-            mine.Trim();
+            mine.Release();
         }
     }
 
-    private (int Status, string Message)? Infer(HttpContext context, ModelInferRequest request, TensorRequest tensors, InferScratch mine, Action<ModelInferResponse> write)
+    private (int Status, string Message)? Answer(HttpContext context, in Outcome outcome, InferScratch mine, Action<ModelInferResponse> write)
     {
-        var outcome = _inference.Score(mine, request.ModelName, _inference.Named(request.ModelName, request.ModelVersion), RequestBody.Of(tensors));
         if (outcome.Message is null)
         {
             if (!context.Response.HasStarted)
@@ -316,7 +322,8 @@ public sealed class GrpcRoutes
             {
                 StatusCodes.Status400BadRequest => GrpcStatus.Of(ErrorCode.InvalidArgument),
                 StatusCodes.Status404NotFound => GrpcStatus.Of(ErrorCode.NotFound),
-                StatusCodes.Status503ServiceUnavailable => GrpcStatus.Of(ErrorCode.Unavailable),
+                StatusCodes.Status429TooManyRequests => GrpcStatus.Of(ErrorCode.ResourceExhausted),
+                StatusCodes.Status503ServiceUnavailable => GrpcStatus.Of(outcome.RetryAfterSeconds > 0 ? ErrorCode.ResourceExhausted : ErrorCode.Unavailable),
                 _ => GrpcStatus.Internal,
             }, message);
     }

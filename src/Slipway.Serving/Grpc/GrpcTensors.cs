@@ -112,6 +112,25 @@ internal static class GrpcTensors
             }
         }
 
+        if (message.Parameters.TryGetValue("timeout", out var timeout))
+        {
+            request.TimeoutUs = Whole(timeout) is >= 0 and var us ? us : -1;
+            if (request.TimeoutUs < 0)
+            {
+                return "'parameters.timeout' is not a whole number of microseconds; send how long the request may wait, such as 200000.";
+            }
+        }
+
+        if (message.Parameters.TryGetValue("priority", out var priority))
+        {
+            if (Whole(priority) is not (>= 0 and var level))
+            {
+                return "'parameters.priority' is not a whole number of 0 or more; lower numbers run first.";
+            }
+
+            request.Priority = (ulong)level;
+        }
+
         foreach (var output in message.Outputs)
         {
             if (Refused(output.Parameters) is { } refused)
@@ -285,6 +304,13 @@ internal static class GrpcTensors
 
         return prefixed;
     }
+
+    private static long? Whole(InferParameter parameter) => parameter.ParameterChoiceCase switch
+    {
+        InferParameter.ParameterChoiceOneofCase.Int64Param => parameter.Int64Param,
+        InferParameter.ParameterChoiceOneofCase.Uint64Param => (long)Math.Min(parameter.Uint64Param, long.MaxValue),
+        _ => null,
+    };
 
     private static string? Refused(MapField<string, InferParameter> parameters) =>
         parameters.ContainsKey("classification") ? "ask for 'classification', which is not built here; read the output as it is."

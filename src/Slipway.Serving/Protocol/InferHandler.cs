@@ -34,7 +34,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
         if (context.Request.Headers.ContentEncoding.Count > 0)
         {
-            Answer(context, model, named, await InflateAsync(context.Request, options.BodyBytesMax));
+            await AnswerAsync(context, model, named, await InflateAsync(context.Request, options.BodyBytesMax));
             return;
         }
 
@@ -56,7 +56,12 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
             if (read.IsCompleted)
             {
-                Answer(context, model, named, read.Buffer);
+                var answering = AnswerAsync(context, model, named, read.Buffer);
+                if (!answering.IsCompletedSuccessfully)
+                {
+                    await answering;
+                }
+
                 reader.AdvanceTo(read.Buffer.End);
                 return;
             }
@@ -99,7 +104,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
     public static string TooLarge(long bytesMax) => $"The body is over the limit of {bytesMax.ToString("N0", CultureInfo.InvariantCulture)} bytes; send fewer rows per request.";
 
-    private void Answer(HttpContext context, string model, Arm? named, in ReadOnlySequence<byte> body)
+    private ValueTask AnswerAsync(HttpContext context, string model, Arm? named, in ReadOnlySequence<byte> body)
     {
         long? headerLength = null;
         if (context.Request.Headers.TryGetValue(HeaderLengthName, out var header))
@@ -107,26 +112,51 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
             if (!long.TryParse(header.ToString(), NumberStyles.None, CultureInfo.InvariantCulture, out var length) || length > body.Length)
             {
                 Refuse(context, StatusCodes.Status400BadRequest, $"{HeaderLengthName} is '{header}', but the body has {body.Length} bytes; send the length of the JSON in front of the binary data.");
-                return;
+                return default;
             }
 
             headerLength = length;
         }
 
         var mine = InferScratch.Mine;
+        var waits = false;
         try
         {
-            Answer(context, model, named, new RequestBody(body, headerLength, null), mine);
+            var outcome = inference.Score(mine, model, named, new RequestBody(body, headerLength, null));
+            if (outcome.MustWait)
+            {
+                waits = true;
+                return AnswerLaterAsync(context, outcome, mine);
+            }
+
+            // The ordinary way stays on its thread.
+            Answer(context, outcome, mine);
+            return default;
         }
         finally
         {
-            mine.Trim();
+            if (!waits)
+            {
+                mine.Release();
+            }
         }
     }
 
-    private void Answer(HttpContext context, string model, Arm? named, in RequestBody body, InferScratch mine)
+    private async ValueTask AnswerLaterAsync(HttpContext context, Outcome prepared, InferScratch mine)
     {
-        var outcome = inference.Score(mine, model, named, body);
+        var outcome = await inference.WaitAsync(mine, prepared, context.RequestAborted);
+        try
+        {
+            Answer(context, outcome, mine);
+        }
+        finally
+        {
+            mine.Release();
+        }
+    }
+
+    private void Answer(HttpContext context, Outcome outcome, InferScratch mine)
+    {
         long? follows = null;
         if (outcome.Message is null)
         {
@@ -151,7 +181,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
         if (outcome.Message is { } fault)
         {
-            Refuse(context, outcome.Status, fault);
+            Refuse(context, outcome.Status, fault, outcome.RetryAfterSeconds);
             return;
         }
 
@@ -209,14 +239,14 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
         return into.GetBuffer().AsSpan(0, (int)into.Length);
     }
 
-    private static void Refuse(HttpContext context, int status, string message)
+    private static void Refuse(HttpContext context, int status, string message, int retryAfterSeconds = 0)
     {
         var into = InferScratch.Mine.Response;
         JsonAnswer.Mine.WriteError(into, message);
         context.Response.StatusCode = status;
-        if (status == StatusCodes.Status503ServiceUnavailable)
+        if (status is StatusCodes.Status429TooManyRequests or StatusCodes.Status503ServiceUnavailable)
         {
-            context.Response.Headers.RetryAfter = "1";
+            context.Response.Headers.RetryAfter = Math.Max(1, retryAfterSeconds).ToString(CultureInfo.InvariantCulture);
         }
 
         context.Response.ContentType = "application/json";

@@ -43,6 +43,8 @@ internal sealed partial class InferRequest
     private int _keysLength;
     private int _rowsCapacity;
     private long _bodyBytes;
+    private long _timeoutUs;
+    private ulong _priority;
     private bool _binaryOutputs;
     private bool? _binaryOutput;
     private Form _form;
@@ -76,6 +78,12 @@ internal sealed partial class InferRequest
 
     /// <summary>Whether the output is wanted as bytes behind the JSON.</summary>
     public bool BinaryOutput => _binaryOutput ?? _binaryOutputs;
+
+    /// <summary>How long it may wait for its run, in microseconds; 0 when the caller did not say.</summary>
+    public long TimeoutUs => _timeoutUs;
+
+    /// <summary>Lower numbers run first, of those that wait; 0, when the caller did not say, comes last.</summary>
+    public ulong Priority => _priority;
 
     /// <summary>Whether the feature store has to complete the features.</summary>
     public bool NeedsFeatures => _form == Form.Inputs;
@@ -155,6 +163,8 @@ internal sealed partial class InferRequest
         _form = Form.None;
         _idLength = _keyCount = _keysLength = _rowsCapacity = 0;
         _bodyBytes = bodyBytes;
+        _timeoutUs = 0;
+        _priority = 0;
         _binaryOutputs = false;
         _binaryOutput = null;
         Rows = 0;
@@ -241,6 +251,16 @@ internal sealed partial class InferRequest
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
+            if (reader.ValueTextEquals("timeout"u8) || reader.ValueTextEquals("priority"u8))
+            {
+                if (TensorReader.ReadSchedule(ref reader, ref _timeoutUs, ref _priority) is { } fault)
+                {
+                    return fault;
+                }
+
+                continue;
+            }
+
             var isKey = reader.ValueTextEquals("entity_key"u8);
             var isBinary = reader.ValueTextEquals("binary_data_output"u8);
             reader.Read();

@@ -1,10 +1,12 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Predictions;
+using Slipway.Serving.Queues;
 
 namespace Slipway.Serving.Protocol;
 
@@ -19,8 +21,36 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     public Arm? Named(string model, string? version) =>
         string.IsNullOrEmpty(version) || string.Equals(version, "production", StringComparison.OrdinalIgnoreCase) ? null : pinned.Get(model, version);
 
-    /// <summary>Reads, routes and scores; the outcome says who answered, or why nobody did.</summary>
+    /// <summary>
+    /// Reads, routes and scores; the outcome says who answered, or why nobody did. Where it <see cref="Outcome.MustWait"/>, because the version's runs
+    /// are all taken, <see cref="WaitAsync"/> goes on with it.
+    /// </summary>
     public Outcome Score(InferScratch mine, string model, Arm? named, in RequestBody body)
+    {
+        var outcome = Prepare(mine, model, named, body);
+        if (outcome.Message is not null)
+        {
+            return outcome;
+        }
+
+        var queue = outcome.Arm!.Model.Queue;
+        if (!mine.IsTensors && queue.Cache is { } cache && cache.TryGet(mine.Request.Features, mine.Request.Outputs))
+        {
+            var now = Stopwatch.GetTimestamp();
+            return outcome with { Entered = now, Scored = now };
+        }
+
+        return queue.TryEnter() ? Run(mine, outcome, queue) : outcome with { Status = Outcome.Waiting };
+    }
+
+    /// <summary>Waits for the version, and scores. The body must stay as it is until then.</summary>
+    /// <param name="mine">The thread's, which gets another.</param>
+    /// <param name="prepared">What <see cref="Score"/> gave.</param>
+    /// <param name="cancellationToken">Nobody waits for the answer any more.</param>
+    /// <returns>The outcome: whoever gets it writes the answer and releases <paramref name="mine"/>. What throws has released it.</returns>
+    public Task<Outcome> WaitAsync(InferScratch mine, Outcome prepared, CancellationToken cancellationToken) => WaitDetachedAsync(mine.Detach(), prepared, cancellationToken);
+
+    private Outcome Prepare(InferScratch mine, string model, Arm? named, in RequestBody body)
     {
         var started = Stopwatch.GetTimestamp();
         var table = router.Find(model);
@@ -54,9 +84,134 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         }
 
         var ready = Stopwatch.GetTimestamp();
-        var failure = mine.IsTensors ? Run(arm, table, mine, out var refused) : Run(arm, request, out refused);
+        return new Outcome(arm, table, started, ready, ready, ready, nowMs, StatusCodes.Status200OK, null);
+    }
+
+    /// <summary>Runs a request by itself, on a run that was taken for it and is given back.</summary>
+    private Outcome Run(InferScratch mine, in Outcome prepared, ModelQueue queue)
+    {
+        var entered = Stopwatch.GetTimestamp();
+        try
+        {
+            return RunOne(mine, prepared, entered);
+        }
+        finally
+        {
+            queue.Leave(entered);
+        }
+    }
+
+    private Outcome RunOne(InferScratch mine, in Outcome prepared, long entered)
+    {
+        var arm = prepared.Arm!;
+        var failure = mine.IsTensors ? Run(arm, prepared.Table, mine, out var refused) : Run(arm, mine.Request, out refused);
         return refused ? Outcome.Refused(StatusCodes.Status400BadRequest, failure!)
-            : new Outcome(arm, table, started, ready, Stopwatch.GetTimestamp(), nowMs, failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, failure);
+            : prepared with { Entered = entered, Scored = Stopwatch.GetTimestamp(), Status = failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, Message = failure };
+    }
+
+    private async Task<Outcome> WaitDetachedAsync(InferScratch mine, Outcome prepared, CancellationToken cancellationToken)
+    {
+        prepared = prepared with { Status = StatusCodes.Status200OK };
+        var queue = prepared.Arm!.Model.Queue;
+        try
+        {
+            var wait = mine.Timeout > TimeSpan.Zero && mine.Timeout < queue.Settings.WaitMax ? mine.Timeout : queue.Settings.WaitMax;
+            var request = new QueuedRequest(mine, prepared, mine.Priority, prepared.Started + (long)(wait.TotalSeconds * Stopwatch.Frequency));
+            var end = await queue.WaitAsync(request, RunTogether, cancellationToken);
+            if (end == QueueEnd.Turn && (cancellationToken.IsCancellationRequested || request.Deadline <= Stopwatch.GetTimestamp()))
+            {
+                // Its turn came too late by the time the thread pool came to it.
+                queue.Leave(Stopwatch.GetTimestamp());
+                cancellationToken.ThrowIfCancellationRequested();
+                end = QueueEnd.Expired;
+            }
+
+            return end switch
+            {
+                QueueEnd.Turn => Run(mine, prepared, queue),
+                QueueEnd.Ran => request.Outcome,
+                QueueEnd.Full => Overloaded(prepared, queue, StatusCodes.Status429TooManyRequests,
+                    $"{queue.Settings.WaitingMax} requests wait for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' already; try again in {queue.RetryAfterSeconds} s, or send less."),
+                _ => Overloaded(prepared, queue, StatusCodes.Status503ServiceUnavailable,
+                    $"The request waited {wait.TotalMilliseconds:0} ms for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' and was not run; try again in {queue.RetryAfterSeconds} s, or allow more time."),
+            };
+        }
+        catch
+        {
+            mine.Release();
+            throw;
+        }
+    }
+
+    // Too few runs for what is asked is no fault of the caller's: a version that is slow must not look well by refusing.
+    private static Outcome Overloaded(in Outcome prepared, ModelQueue queue, int status, string message)
+    {
+        var arm = prepared.Arm!;
+        (arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics).Record(
+            (long)Stopwatch.GetElapsedTime(prepared.Started).TotalMicroseconds, 0, failed: true, new StageTimes(0, 0, 0, 0, prepared.NowMs));
+        return Outcome.Refused(status, message, queue.RetryAfterSeconds);
+    }
+
+    /// <summary>Runs several requests of one version as one; each by itself when that fails, so that no request suffers from another's.</summary>
+    private void RunTogether(List<QueuedRequest> batch)
+    {
+        var entered = Stopwatch.GetTimestamp();
+        var model = batch[0].Outcome.Arm!.Model;
+        if (batch.Count > 1 && (model.Tensors is { } tensors ? tensors.TryRunTogether(batch) : TryRunTogether(model, batch)))
+        {
+            var scored = Stopwatch.GetTimestamp();
+            foreach (var request in batch)
+            {
+                var failure = model.Tensors is null ? CheckOutputs(request.Outcome.Arm!, request.Scratch.Request.Outputs) : null;
+                request.Outcome = request.Outcome with
+                {
+                    Entered = entered, Scored = scored, Status = failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, Message = failure,
+                };
+            }
+
+            return;
+        }
+
+        foreach (var request in batch)
+        {
+            request.Outcome = RunOne(request.Scratch, request.Outcome, entered);
+        }
+    }
+
+    private static bool TryRunTogether(LoadedModel model, List<QueuedRequest> batch)
+    {
+        var width = model.FeatureNames.Count;
+        var rows = batch.Sum(request => request.Scratch.Rows);
+        var features = ArrayPool<float>.Shared.Rent(rows * width);
+        var outputs = ArrayPool<float>.Shared.Rent(rows);
+        try
+        {
+            var at = 0;
+            foreach (var request in batch)
+            {
+                request.Scratch.Request.Features.CopyTo(features.AsSpan(at));
+                at += request.Scratch.Request.Features.Length;
+            }
+
+            model.Score(features.AsSpan(0, rows * width), rows, outputs.AsSpan(0, rows));
+            at = 0;
+            foreach (var request in batch)
+            {
+                outputs.AsSpan(at, request.Scratch.Rows).CopyTo(request.Scratch.Request.Outputs);
+                at += request.Scratch.Rows;
+            }
+
+            return true;
+        }
+        catch (Exception)
+        {
+            return false; // Each is run again by itself, and the one that fails is logged.
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(features);
+            ArrayPool<float>.Shared.Return(outputs);
+        }
     }
 
     /// <summary>Counts, logs and mirrors a request that a version answered or failed; once its answer is written.</summary>
@@ -68,7 +223,12 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         var failed = outcome.Status != StatusCodes.Status200OK;
         var statistics = arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics;
         statistics.Record(latencyUs, mine.Rows, failed, new StageTimes(
-            Nanoseconds(outcome.Started, outcome.Ready), Nanoseconds(outcome.Ready, outcome.Scored), Nanoseconds(outcome.Scored, ended), outcome.NowMs));
+            Nanoseconds(outcome.Started, outcome.Ready), Nanoseconds(outcome.Ready, outcome.Entered), Nanoseconds(outcome.Entered, outcome.Scored),
+            Nanoseconds(outcome.Scored, ended), outcome.NowMs));
+        if (!failed && !mine.IsTensors && outcome.Entered < outcome.Scored)
+        {
+            arm.Model.Queue.Cache?.Put(mine.Request.Features, mine.Request.Outputs);
+        }
 
         if (mine.IsTensors)
         {
@@ -181,6 +341,11 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             return Failed(arm, e);
         }
 
+        return CheckOutputs(arm, outputs);
+    }
+
+    private static string? CheckOutputs(Arm arm, ReadOnlySpan<float> outputs)
+    {
         foreach (var output in outputs)
         {
             if (!float.IsFinite(output))
@@ -213,18 +378,34 @@ internal readonly record struct RequestBody(ReadOnlySequence<byte> Bytes, long? 
 /// <param name="Table">The model's routes at that moment.</param>
 /// <param name="Started">When its body was here, in stopwatch ticks.</param>
 /// <param name="Ready">When its inputs were.</param>
+/// <param name="Entered">When a run was free.</param>
 /// <param name="Scored">When the version had run.</param>
 /// <param name="NowMs">Unix milliseconds.</param>
 /// <param name="Status">HTTP's: 200, or why not.</param>
 /// <param name="Message">One sentence; null with 200.</param>
-internal readonly record struct Outcome(Arm? Arm, RouteTable? Table, long Started, long Ready, long Scored, long NowMs, int Status, string? Message)
+/// <param name="RetryAfterSeconds">When to come again, where the version has too much to do; else 0.</param>
+internal readonly record struct Outcome(
+    Arm? Arm, RouteTable? Table, long Started, long Ready, long Entered, long Scored, long NowMs, int Status, string? Message, int RetryAfterSeconds = 0)
 {
-    public static Outcome Refused(int status, string message) => new(null, null, 0, 0, 0, 0, status, message);
+    /// <summary>A status that is none of HTTP's.</summary>
+    public const int Waiting = 0;
+
+    /// <summary>Whether the version's runs are all taken.</summary>
+    public bool MustWait => Arm is not null && Status == Waiting;
+
+    public static Outcome Refused(int status, string message, int retryAfterSeconds = 0) => new(null, null, 0, 0, 0, 0, 0, status, message, retryAfterSeconds);
 }
 
-/// <summary>What one request needs while it runs. One per thread, used again and again: reading a request, scoring it and writing the answer never leave the thread.</summary>
+/// <summary>
+/// What one request needs while it runs. One per thread, used again and again: reading a request, scoring it and writing the answer leave the thread
+/// only when the request has to wait, and then it takes its scratch along.
+/// </summary>
 internal sealed class InferScratch
 {
+    private const int SpareMax = 1024;
+
+    private static readonly ConcurrentBag<InferScratch> Spare = [];
+
     private byte[] _predictionId = new byte[128];
     private int _predictionIdLength;
     private byte[] _key = [];
@@ -233,7 +414,7 @@ internal sealed class InferScratch
     [ThreadStatic]
     private static InferScratch? mine;
 
-    public static InferScratch Mine => mine ??= new InferScratch();
+    public static InferScratch Mine => mine ??= Spare.TryTake(out var spare) ? spare : new InferScratch();
 
     /// <summary>The request, when the version scores features.</summary>
     public InferRequest Request { get; } = new();
@@ -304,8 +485,30 @@ internal sealed class InferScratch
         return Answer;
     }
 
-    /// <summary>Lets what an unusually big request left behind go.</summary>
-    public void Trim()
+    /// <summary>How long the request allows for waiting; zero when it does not say.</summary>
+    public TimeSpan Timeout => TimeSpan.FromMicroseconds(Tensors?.TimeoutUs ?? Request.TimeoutUs);
+
+    /// <summary>Lower numbers run first; 0 when the request does not say.</summary>
+    public ulong Priority => Tensors?.Priority ?? Request.Priority;
+
+    /// <summary>Takes it from its thread, which gets another.</summary>
+    public InferScratch Detach()
+    {
+        mine = null;
+        return this;
+    }
+
+    /// <summary>Ends its use, and lets what an unusually big request left behind go.</summary>
+    public void Release()
+    {
+        Trim();
+        if (!ReferenceEquals(mine, this) && Spare.Count < SpareMax)
+        {
+            Spare.Add(this);
+        }
+    }
+
+    private void Trim()
     {
         Request.Trim();
         Answer.Clear();

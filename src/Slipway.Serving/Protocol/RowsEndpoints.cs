@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Encodings.Web;
@@ -49,7 +50,7 @@ internal static class RowsEndpoints
         var body = await BodyAsync(context);
         try
         {
-            Answer(context, model, context.Request.Query["version"],
+            await AnswerAsync(context, model, context.Request.Query["version"],
                 loaded => type.MediaType == "text/csv" ? new RowsReader(loaded).ReadCsv(body.Span) : new RowsReader(loaded).ReadMlflow(body),
                 (json, outputs) =>
                 {
@@ -67,7 +68,7 @@ internal static class RowsEndpoints
     {
         var body = await BodyAsync(context);
         var byRow = false;
-        Answer(context, (string)context.Request.RouteValues["model"]!, (string?)context.Request.RouteValues["version"],
+        await AnswerAsync(context, (string)context.Request.RouteValues["model"]!, (string?)context.Request.RouteValues["version"],
             loaded =>
             {
                 (var request, byRow) = new RowsReader(loaded).ReadTensorFlow(body);
@@ -95,19 +96,27 @@ internal static class RowsEndpoints
     }
 
     /// <summary>Reads for the version that most likely answers, scores, and writes the one JSON object.</summary>
-    private static void Answer(HttpContext context, string model, string? version, Func<LoadedModel, TensorRequest> read, Action<Utf8JsonWriter, IReadOnlyList<AnswerTensor>> write)
+    private static async Task AnswerAsync(
+        HttpContext context, string model, string? version, Func<LoadedModel, TensorRequest> read, Action<Utf8JsonWriter, IReadOnlyList<AnswerTensor>> write)
     {
         var inference = context.RequestServices.GetRequiredService<Inference>();
         var loaded = context.RequestServices.GetRequiredService<ServedModels>().Get(model, version);
         var request = V2Endpoints.Readable(() => read(loaded));
+        var named = inference.Named(model, version);
         var mine = InferScratch.Mine;
+        var outcome = inference.Score(mine, model, named, RequestBody.Of(request));
+        if (outcome.MustWait)
+        {
+            outcome = await inference.WaitAsync(mine, outcome, context.RequestAborted);
+        }
+
         try
         {
-            Answer(context, model, inference, inference.Score(mine, model, inference.Named(model, version), RequestBody.Of(request)), mine, write);
+            Answer(context, model, inference, outcome, mine, write);
         }
         finally
         {
-            mine.Trim();
+            mine.Release();
         }
     }
 
@@ -115,8 +124,19 @@ internal static class RowsEndpoints
     {
         if (outcome.Message is { } refused && outcome.Arm is null)
         {
+            if (outcome.RetryAfterSeconds > 0)
+            {
+                context.Response.Headers.RetryAfter = outcome.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+            }
+
             throw new SlipwayException(
-                outcome.Status switch { StatusCodes.Status400BadRequest => ErrorCode.InvalidArgument, StatusCodes.Status404NotFound => ErrorCode.NotFound, _ => ErrorCode.Unavailable }, refused);
+                outcome.Status switch
+                {
+                    StatusCodes.Status400BadRequest => ErrorCode.InvalidArgument,
+                    StatusCodes.Status404NotFound => ErrorCode.NotFound,
+                    StatusCodes.Status429TooManyRequests => ErrorCode.ResourceExhausted,
+                    _ => ErrorCode.Unavailable,
+                }, refused);
         }
 
         var fault = outcome.Message;

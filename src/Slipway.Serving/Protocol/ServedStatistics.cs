@@ -11,7 +11,7 @@ internal sealed record ServedTimes(ServedTime Success, ServedTime Fail, ServedTi
 /// <param name="Version">Version.</param>
 /// <param name="LastInference">Unix milliseconds; 0 for never.</param>
 /// <param name="InferenceCount">Rows scored.</param>
-/// <param name="ExecutionCount">Runs of the model: one for each request, as nothing is batched.</param>
+/// <param name="ExecutionCount">Runs of the model: one for each request, less those that went along with another or had a kept answer.</param>
 /// <param name="InferenceStats">Times.</param>
 internal sealed record ServedStatistics(string Name, string Version, long LastInference, long InferenceCount, long ExecutionCount, ServedTimes InferenceStats)
 {
@@ -24,9 +24,10 @@ internal sealed record ServedStatistics(string Name, string Version, long LastIn
         var failedNs = armTimes.FailedNs + directTimes.FailedNs;
         var (a, b) = (armTimes.Succeeded, directTimes.Succeeded);
         return new ServedStatistics(
-            model.Model, model.Version, Math.Max(a.AtMs, b.AtMs), arm.Rows + direct.Rows, succeeded,
+            model.Model, model.Version, Math.Max(a.AtMs, b.AtMs), arm.Rows + direct.Rows, Math.Max(0, succeeded - model.Queue.Together - (model.Queue.Cache?.Hits ?? 0)),
             new ServedTimes(
-                new(succeeded, Math.Max(0, ((arm.LatencySumUs + direct.LatencySumUs) * 1000) - failedNs)), new(failed, failedNs), new(succeeded, 0),
-                new(succeeded, a.ReadNs + b.ReadNs), new(succeeded, a.ScoreNs + b.ScoreNs), new(succeeded, a.WriteNs + b.WriteNs), default, default));
+                new(succeeded, Math.Max(0, ((arm.LatencySumUs + direct.LatencySumUs) * 1000) - failedNs)), new(failed, failedNs), new(succeeded, a.WaitNs + b.WaitNs),
+                new(succeeded, a.ReadNs + b.ReadNs), new(succeeded, a.ScoreNs + b.ScoreNs), new(succeeded, a.WriteNs + b.WriteNs),
+                new(model.Queue.Cache?.Hits ?? 0, 0), new(model.Queue.Cache?.Misses ?? 0, 0)));
     }
 }

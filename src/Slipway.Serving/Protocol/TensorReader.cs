@@ -163,6 +163,19 @@ internal static class TensorReader
         return hasInputs ? null : $"'inputs' is missing; send a list of tensors, and for each {Send[5..]}.";
     }
 
+    /// <summary>The parameters of the schedule policy extension; the reader stands on the name of one.</summary>
+    internal static string? ReadSchedule(ref Utf8JsonReader reader, ref long timeoutUs, ref ulong priority)
+    {
+        if (reader.ValueTextEquals("timeout"u8))
+        {
+            return reader.Read() && reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out timeoutUs) && timeoutUs >= 0 ? null
+                : "'parameters.timeout' is not a whole number of microseconds; send how long the request may wait, such as 200000.";
+        }
+
+        return reader.Read() && reader.TokenType == JsonTokenType.Number && reader.TryGetUInt64(out priority) ? null
+            : "'parameters.priority' is not a whole number of 0 or more; lower numbers run first.";
+    }
+
     private static string? ReadParameters(ref Utf8JsonReader reader, TensorRequest request)
     {
         if (reader.TokenType == JsonTokenType.Null)
@@ -205,6 +218,16 @@ internal static class TensorReader
                 }
 
                 request.BinaryOutput = binary;
+            }
+            else if (reader.ValueTextEquals("timeout"u8) || reader.ValueTextEquals("priority"u8))
+            {
+                var (timeout, priority) = (request.TimeoutUs, request.Priority);
+                if (ReadSchedule(ref reader, ref timeout, ref priority) is { } fault)
+                {
+                    return fault;
+                }
+
+                (request.TimeoutUs, request.Priority) = (timeout, priority);
             }
             else
             {

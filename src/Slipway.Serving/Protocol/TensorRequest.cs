@@ -14,6 +14,12 @@ internal sealed class TensorRequest
     /// <summary>Whether answers are wanted as bytes behind the JSON, unless an output says otherwise.</summary>
     public bool BinaryOutput { get; set; }
 
+    /// <summary>How long it may wait for its run, in microseconds; 0 when the caller did not say.</summary>
+    public long TimeoutUs { get; set; }
+
+    /// <summary>Lower numbers run first, of those that wait; 0, when the caller did not say, comes last.</summary>
+    public ulong Priority { get; set; }
+
     public List<RequestTensor> Inputs { get; } = [];
 
     /// <summary>The outputs asked for; all when it is empty.</summary>

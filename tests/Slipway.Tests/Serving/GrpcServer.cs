@@ -56,6 +56,7 @@ public sealed class GrpcServer : IAsyncLifetime
     {
         Grpc.Dispose();
         Http.Dispose();
+        await App.StopAsync(CancellationToken.None);
         await App.DisposeAsync();
         Directory.Delete(_data, recursive: true);
     }

@@ -83,7 +83,7 @@ public sealed class InferenceTests
                 var outcome = inference.Score(mine, ServingHost.Model, inference.Named(ServingHost.Model, null), body);
                 JsonAnswer.Mine.Write(mine, outcome.Arm!);
                 inference.Complete(mine, outcome);
-                mine.Trim();
+                mine.Release();
             }
 
             return GC.GetAllocatedBytesForCurrentThread() - before;

@@ -1,0 +1,91 @@
+using Slipway.Contracts;
+using Slipway.Contracts.Identity;
+using Slipway.Storage;
+using Slipway.Storage.Definitions;
+
+namespace Slipway.Serving.Queues;
+
+/// <summary>
+/// The <c>serving</c> kind of definition files: how a model's requests run and wait, one file to a model, which it is named after. It holds for every
+/// version of the model that this server has in memory, from the moment it is applied, and for those loaded later.
+/// </summary>
+internal sealed class ServingKind(Database database, ModelRouter router, PinnedVersions pinned) : IDefinitionKind
+{
+    public const string Name = "serving";
+
+    public string Kind => Name;
+
+    public int Order => 65;
+
+    public Permission Needs => Permission.Operate;
+
+    /// <summary>Reads and checks a file.</summary>
+    /// <exception cref="SlipwayException">InvalidArgument: all faults of the file in one sentence.</exception>
+    public static (string Model, QueueSettings Settings) Parse(DefinitionYaml yaml)
+    {
+        if (yaml.Text("kind") is var kind && kind.Length > 0 && kind != Name)
+        {
+            yaml.Fault("kind", $"must be {Name}, not '{kind}'");
+        }
+
+        var model = yaml.Text("name");
+        var settings = QueueSettings.Default with { Instances = yaml.OptionalInteger("instances", 1, 1024) };
+        if (yaml.OptionalMap("queue") is { } queue)
+        {
+            settings = settings with
+            {
+                WaitingMax = queue.OptionalInteger("max", 0, 1_000_000) ?? settings.WaitingMax,
+                WaitMax = queue.OptionalDuration("max_wait") ?? settings.WaitMax,
+            };
+            if (settings.WaitMax <= TimeSpan.Zero || settings.WaitMax > TimeSpan.FromHours(1))
+            {
+                queue.Fault("max_wait", "must be more than nothing and at most 1h");
+            }
+        }
+
+        if (yaml.OptionalMap("batching") is { } batching)
+        {
+            settings = settings with
+            {
+                BatchRowsMax = batching.Integer("max_rows", 2, 65_536),
+                BatchDelay = TimeSpan.FromMilliseconds(batching.OptionalInteger("max_delay_ms", 0, 60_000) ?? 0),
+            };
+        }
+
+        if (yaml.OptionalMap("cache") is { } cache)
+        {
+            settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };
+        }
+
+        yaml.Done();
+        return (model, settings);
+    }
+
+    public void Validate(DefinitionYaml yaml) => Parse(yaml);
+
+    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(Parse(yaml).Model, "production")];
+
+    public async Task<AppliedDefinition> ApplyAsync(string yaml, Caller by, CancellationToken cancellationToken)
+    {
+        var (model, settings) = Parse(DefinitionYaml.Parse(yaml));
+        var applied = await database.WriteAsync(transaction =>
+        {
+            var (definition, changed) = DefinitionStore.Put(transaction, by, Kind, model, yaml);
+            return new AppliedDefinition(Kind, definition.Name, definition.Version, changed);
+        }, cancellationToken);
+        if (router.Find(model) is { } table)
+        {
+            foreach (var arm in new[] { table.Stable, table.Candidate, table.Shadow }.OfType<Arm>())
+            {
+                arm.Model.Queue.Settings = settings;
+            }
+        }
+
+        foreach (var loaded in pinned.Loaded.Where(loaded => loaded.Model == model))
+        {
+            loaded.Queue.Settings = settings;
+        }
+
+        return applied;
+    }
+}
