@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints ratios measured in one run: inference against bare Kestrel, the point-in-time join against plain DuckDB, start and memory.
-#   bench/run.sh [serving] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
+#   bench/run.sh [serving] [fastify] [batching] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
 # docs/reference/benchmarks.md says what is compared with what.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/build.sh"
@@ -17,6 +17,7 @@ if ! command -v wrk >/dev/null; then
 fi
 
 ensure_built
+fetch bench/peers/fastify "the peer to compare with"
 for project in bench/peers/BareKestrel bench/Slipway.Bench; do
   dotnet build "$project" -c Release -v q --nologo >artifacts/build.log 2>&1 || { grep -E 'error|warning' artifacts/build.log | sort -u | head -20 >&2; exit 1; }
 done

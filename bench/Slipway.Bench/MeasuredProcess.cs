@@ -26,11 +26,19 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     public double FirstAnswerMs { get; }
 
     /// <summary>Slipway's own server on a data folder, as its launcher starts it.</summary>
-    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null)
+    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null)
     {
         var port = FreePort();
+        string[] more = [.. database is null ? [] : (string[])["--database", database], .. models is null ? [] : (string[])["--model-repository", models]];
         return StartAsync(
-            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", "0", "--data", data, .. database is null ? [] : (string[])["--database", database]], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
+            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", "0", "--data", data, .. more], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
+    }
+
+    /// <summary>Fastify with onnxruntime-node, a worker to each processor.</summary>
+    public static Task<MeasuredProcess> FastifyAsync(string model)
+    {
+        var port = FreePort();
+        return StartAsync("node", [Path.Combine(BenchSettings.Root, "bench", "peers", "fastify", "server.js"), Text(port), model], port, "/", Path.Combine(BenchSettings.Folder, "fastify.log"), pin: false);
     }
 
     /// <summary>Kestrel that answers every request with the bytes of a file.</summary>
@@ -40,13 +48,32 @@ internal sealed class MeasuredProcess : IAsyncDisposable
         return StartAsync(Program("BareKestrel", "BareKestrel"), [Text(port), answer], port, "/", Path.Combine(BenchSettings.Folder, "bare-kestrel.log"), pin);
     }
 
-    /// <summary>Processor time so far, user and system, of all threads.</summary>
+    /// <summary>Processor time so far, user and system, of all threads and of the workers it started.</summary>
     public double CpuMicroseconds()
     {
-        var stat = File.ReadAllText($"/proc/{Text(_process.Id)}/stat");
-        // The program's name stands in brackets and may hold spaces; utime and stime are fields 14 and 15 of the whole line.
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return (long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)) * TickMicroseconds;
+        var total = 0d;
+        foreach (var folder in Directory.EnumerateDirectories("/proc").Where(folder => char.IsAsciiDigit(Path.GetFileName(folder)[0])))
+        {
+            string stat;
+            try
+            {
+                stat = File.ReadAllText(Path.Combine(folder, "stat"));
+            }
+            catch (IOException)
+            {
+                continue; // It has ended since.
+            }
+
+            // The program's name stands in brackets and may hold spaces; the parent, utime and stime are fields 4, 14 and 15 of the whole line.
+            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            var id = Text(_process.Id);
+            if (Path.GetFileName(folder) == id || fields[1] == id)
+            {
+                total += (long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)) * TickMicroseconds;
+            }
+        }
+
+        return total;
     }
 
     /// <summary>Resident memory, MiB: all of it, and the part that is not backed by files.</summary>

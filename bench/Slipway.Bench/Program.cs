@@ -29,7 +29,7 @@ for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
-        case "serving" or "join" or "start" or "registration":
+        case "serving" or "fastify" or "batching" or "join" or "start" or "registration":
             sections.Add(args[i]);
             break;
         case "--rounds" when i + 1 < args.Length:
@@ -52,7 +52,7 @@ for (var i = 0; i < args.Length; i++)
             break;
         default:
             Console.Error.WriteLine(
-                "usage: bench/run.sh [serving] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
+                "usage: bench/run.sh [serving] [fastify] [batching] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
             return 2;
     }
 }
@@ -61,6 +61,16 @@ var all = sections.Count == 0;
 if (all || sections.Contains("serving"))
 {
     await ServingBench.RunAsync(settings);
+}
+
+if (all || sections.Contains("fastify"))
+{
+    await ServingBench.FastifyAsync(settings);
+}
+
+if (all || sections.Contains("batching"))
+{
+    await ServingBench.BatchingAsync(settings);
 }
 
 if (all || sections.Contains("join"))

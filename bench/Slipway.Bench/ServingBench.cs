@@ -1,6 +1,9 @@
+using System.Diagnostics;
 using System.Text;
 using Slipway.Client;
+using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
+using Slipway.Native.Onnx;
 
 namespace Slipway.Bench;
 
@@ -41,6 +44,108 @@ internal static class ServingBench
         }
         while (report.PredictionsLogged + report.PredictionsDropped < answered);
         Console.WriteLine($"  prediction log: {report.PredictionsLogged} rows written, {report.PredictionsDropped} dropped, for {answered} answered requests");
+        Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client, data)):0.0} us");
+    }
+
+    /// <summary>The same model behind Fastify and onnxruntime-node, in turn.</summary>
+    public static async Task FastifyAsync(BenchSettings settings)
+    {
+        var data = Path.Combine(BenchSettings.Folder, "data");
+        await using var server = await MeasuredProcess.SlipwayAsync(data, pin: false);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var peer = await MeasuredProcess.FastifyAsync(await ModelFileAsync(client, data));
+        var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
+        await File.WriteAllLinesAsync(bodies, (await ServedModel.RowsAsync(client)).Select(row => row.Features));
+        var (ours, theirs) = await InTurnAsync((server, Infer), (peer, Infer), bodies, settings);
+        Console.WriteLine($"\nFastify + onnxruntime-node, a worker to each processor; {settings.Connections} connections, medians of {settings.Rounds} rounds");
+        Console.WriteLine($"  Slipway {ours.PerSecond:0} req/s, {ours.CpuMicroseconds:0} us, p99 {ours.LatencyMsP99:0.00} ms; Fastify {theirs.PerSecond:0} req/s, {theirs.CpuMicroseconds:0} us, p99 {theirs.LatencyMsP99:0.00} ms; ratio {ours.PerSecond / theirs.PerSecond:0.0} in requests, {theirs.CpuMicroseconds / ours.CpuMicroseconds:0.0} in processor time");
+    }
+
+    /// <summary>A network whose weights do not fit the nearest cache, with and without dynamic batching.</summary>
+    public static async Task BatchingAsync(BenchSettings settings)
+    {
+        var models = Path.Combine(BenchSettings.Folder, "models");
+        foreach (var (name, config) in new[] { ("dense", "max_batch_size: 64"), ("dense-batched", "max_batch_size: 64 dynamic_batching { }") })
+        {
+            Directory.CreateDirectory(Path.Combine(models, name, "1"));
+            await File.WriteAllBytesAsync(Path.Combine(models, name, "1", "model.onnx"), Dense());
+            await File.WriteAllTextAsync(Path.Combine(models, name, "config.pbtxt"), config);
+        }
+
+        await using var server = await MeasuredProcess.SlipwayAsync(Path.Combine(BenchSettings.Folder, "models-data"), settings.Pin, models: models);
+        using (var http = new HttpClient { BaseAddress = server.Address })
+        {
+            while (!(await http.GetAsync(new Uri("/v2/health/ready", UriKind.Relative))).IsSuccessStatusCode)
+            {
+                await Task.Delay(50);
+            }
+        }
+
+        var bodies = Path.Combine(BenchSettings.Folder, "dense.jsonl");
+        await File.WriteAllLinesAsync(bodies, Enumerable.Range(0, 256).Select(i =>
+            $$"""{"inputs":[{"name":"features","datatype":"FP32","shape":[1,16],"data":[{{string.Join(',', Enumerable.Range(0, 16).Select(j => (i * 31 + j) % 100))}}]}]}"""));
+        settings = settings with { Connections = Math.Max(settings.Connections, 64) };
+        var (plain, batched) = await InTurnAsync((server, "/v2/models/dense/infer"), (server, "/v2/models/dense-batched/infer"), bodies, settings);
+        Console.WriteLine($"\nDynamic batching: network 16-1024-1024-1; {settings.Connections} connections, medians of {settings.Rounds} rounds");
+        Console.WriteLine($"  one by one {plain.PerSecond:0} req/s, {plain.CpuMicroseconds:0} us, p99 {plain.LatencyMsP99:0.0} ms; batched {batched.PerSecond:0} req/s, {batched.CpuMicroseconds:0} us, p99 {batched.LatencyMsP99:0.0} ms; ratio {batched.PerSecond / plain.PerSecond:0.00}");
+    }
+
+    private static async Task<(Load Ours, Load Theirs)> InTurnAsync((MeasuredProcess Server, string Path) ours, (MeasuredProcess Server, string Path) theirs, string bodies, BenchSettings settings)
+    {
+        await Wrk.RunAsync(ours.Server, ours.Path, bodies, settings.Seconds, settings);
+        await Wrk.RunAsync(theirs.Server, theirs.Path, bodies, settings.Seconds, settings);
+        var (first, second) = (new List<Load>(), new List<Load>());
+        for (var round = 0; round < settings.Rounds; round++)
+        {
+            first.Add(await Wrk.RunAsync(ours.Server, ours.Path, bodies, settings.Seconds, settings));
+            second.Add(await Wrk.RunAsync(theirs.Server, theirs.Path, bodies, settings.Seconds, settings));
+        }
+
+        static Load Median(List<Load> loads) => new(
+            loads.Sum(load => load.Requests), BenchSettings.Median(loads.Select(load => load.PerSecond)), BenchSettings.Median(loads.Select(load => load.CpuMicroseconds)),
+            BenchSettings.Median(loads.Select(load => load.LatencyMsP50)), BenchSettings.Median(loads.Select(load => load.LatencyMsP99)));
+        return (Median(first), Median(second));
+    }
+
+    private static async Task<string> ModelFileAsync(SlipwayClient client, string data)
+    {
+        var report = await client.GetAsync<DeploymentReport>($"deployments/{ServedModel.Name}", CancellationToken.None);
+        var version = await client.GetAsync<ModelVersionRecord>($"models/{ServedModel.Name}/versions/{report.Now.Arms[0].Version}", CancellationToken.None);
+        var sha256 = version.ServedSha256!;
+        return Directory.EnumerateFiles(data, sha256, SearchOption.AllDirectories).First();
+    }
+
+    private static double RunMicroseconds(string model)
+    {
+        using var session = OnnxSession.Load(model);
+        var features = new float[session.Inputs[0].Shape[1]];
+        var output = new float[1];
+        var watch = Stopwatch.StartNew();
+        while (watch.Elapsed < TimeSpan.FromSeconds(1))
+        {
+            session.RunMatrix(features, 1, output);
+        }
+
+        var runs = 0;
+        watch.Restart();
+        while (watch.Elapsed < TimeSpan.FromSeconds(2))
+        {
+            session.RunMatrix(features, 1, output);
+            runs++;
+        }
+
+        return watch.Elapsed.TotalMicroseconds / runs;
+    }
+
+    private static byte[] Dense()
+    {
+        var random = new Random(3);
+        float[] Weights(int count) => [.. Enumerable.Range(0, count).Select(_ => (random.NextSingle() - 0.5f) / 16)];
+        return new OnnxModelWriter("dense") { VaryingName = "batch" }
+            .AddInput("features", OnnxElementType.Float, -1, 16).AddOutput("score", OnnxElementType.Float, -1, 1)
+            .AddInitializer("a", Weights(16 * 1024), 16, 1024).AddInitializer("b", Weights(1024 * 1024), 1024, 1024).AddInitializer("c", Weights(1024), 1024, 1)
+            .AddNode("MatMul", ["features", "a"], ["x"]).AddNode("Relu", ["x"], ["xr"]).AddNode("MatMul", ["xr", "b"], ["y"]).AddNode("Relu", ["y"], ["yr"])
+            .AddNode("MatMul", ["yr", "c"], ["z"]).AddNode("Sigmoid", ["z"], ["score"]).ToBytes();
     }
 
     private static async Task<long> MeasureAsync(string form, IReadOnlyList<string> bodies, MeasuredProcess server, BenchSettings settings)

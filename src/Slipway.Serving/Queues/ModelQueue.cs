@@ -66,6 +66,7 @@ internal sealed class ModelQueue : IDisposable
     private int _running;
     private int _waitingCount;
     private int _waitingRows;
+    private int _batchesCalled;
     private bool _timerSet;
     private long _order;
     private long _batchDue;
@@ -104,12 +105,13 @@ internal sealed class ModelQueue : IDisposable
     /// <summary>Requests that went along in the run of another: so many runs were saved.</summary>
     public long Together => Volatile.Read(ref _together);
 
-    private int Limit => _settings.Instances ?? (Volatile.Read(ref _meanSeconds) < FastSeconds ? 8 * Environment.ProcessorCount : Environment.ProcessorCount);
+    // Runs that cost less than changing threads need no limit but one; what is batched gathers only while it may not run.
+    private int Limit => _settings.Instances ?? (_settings.BatchRowsMax <= 1 && Volatile.Read(ref _meanSeconds) < FastSeconds ? 8 * Environment.ProcessorCount : Environment.ProcessorCount);
 
-    /// <summary>Takes a run when one is free and nobody waits for it; <see cref="Leave"/> gives it back.</summary>
+    /// <summary>Takes a run when one is free and nobody waits for it; <see cref="Leave"/> gives it back. What is batched always waits: on its way others join it.</summary>
     public bool TryEnter()
     {
-        if (Volatile.Read(ref _waitingCount) > 0 || (_settings.BatchRowsMax > 1 && _settings.BatchDelay > TimeSpan.Zero))
+        if (Volatile.Read(ref _waitingCount) > 0 || _settings.BatchRowsMax > 1)
         {
             return false;
         }
@@ -187,7 +189,6 @@ internal sealed class ModelQueue : IDisposable
         return true;
     }
 
-    // Under the lock.
     private void Count(QueuedRequest request, int sign)
     {
         Volatile.Write(ref _waitingCount, _waitingCount + sign);
@@ -209,25 +210,79 @@ internal sealed class ModelQueue : IDisposable
         request.Cancel(token);
     }
 
+    // Gives free runs to what waits.
     private void Dispatch()
     {
-        while (Next() is { } batch)
+        while (true)
         {
-            if (_runTogether is null || _settings.BatchRowsMax <= 1)
+            QueuedRequest? next = null;
+            lock (_lock)
             {
-                batch[0].Complete(QueueEnd.Turn);
+                if (_waiting.Count == 0 || Volatile.Read(ref _running) >= Limit || (IsTogether && !IsBatchDue))
+                {
+                    return;
+                }
+
+                if (IsTogether)
+                {
+                    if (_batchesCalled > 0)
+                    {
+                        return; // The one that was called takes what is there when a thread comes to it, and looks for more.
+                    }
+
+                    _batchesCalled++;
+                }
+                else if ((next = Take()) is null)
+                {
+                    return;
+                }
+
+                Interlocked.Increment(ref _running);
+            }
+
+            if (next is null)
+            {
+                ThreadPool.UnsafeQueueUserWorkItem(queue => queue.RunBatch(), this, preferLocal: false);
             }
             else
             {
-                Interlocked.Add(ref _together, batch.Count - 1);
-                ThreadPool.UnsafeQueueUserWorkItem(state => state.Queue.Run(state.Batch), (Queue: this, Batch: batch), preferLocal: false);
+                next.Complete(QueueEnd.Turn);
             }
         }
     }
 
-    private void Run(List<QueuedRequest> batch)
+    // Under the lock, as all below that say nothing else.
+    private bool IsTogether => _runTogether is not null && _settings.BatchRowsMax > 1;
+
+    private bool IsBatchDue => _settings.BatchDelay == TimeSpan.Zero || _waitingRows >= _settings.BatchRowsMax || Stopwatch.GetTimestamp() >= _batchDue;
+
+    // On a thread of the pool, with a run taken for it. What came while it waited for the thread goes along.
+    private void RunBatch()
     {
+        var batch = new List<QueuedRequest>();
+        lock (_lock)
+        {
+            _batchesCalled--;
+            var rows = 0;
+            while (Take(rows == 0 ? int.MaxValue : _settings.BatchRowsMax - rows) is { } next)
+            {
+                rows += next.Scratch.Rows;
+                batch.Add(next);
+            }
+
+            _batchDue = Stopwatch.GetTimestamp() + Ticks(_settings.BatchDelay);
+        }
+
         var began = Stopwatch.GetTimestamp();
+        if (batch.Count == 0)
+        {
+            Interlocked.Decrement(ref _running);
+            Dispatch();
+            return;
+        }
+
+        Interlocked.Add(ref _together, batch.Count - 1);
+        Dispatch(); // Another run may begin beside this one.
         try
         {
             _runTogether!(batch);
@@ -242,51 +297,25 @@ internal sealed class ModelQueue : IDisposable
         }
     }
 
-    /// <summary>What runs next, with a run taken for it; null when nothing may.</summary>
-    private List<QueuedRequest>? Next()
+    /// <summary>Takes the first one out, when it has no more rows; those that are late go on the way.</summary>
+    private QueuedRequest? Take(int rowsMax = int.MaxValue)
     {
-        lock (_lock)
+        while (_waiting.Min is { } first && first.Scratch.Rows <= rowsMax)
         {
-            if (_waiting.Count == 0 || Volatile.Read(ref _running) >= Limit)
+            if (first.Deadline <= Stopwatch.GetTimestamp())
             {
-                return null;
+                Expire(first);
+                continue;
             }
 
-            var settings = _settings;
-            var together = _runTogether is not null && settings.BatchRowsMax > 1;
-            if (together && settings.BatchDelay > TimeSpan.Zero && _waitingRows < settings.BatchRowsMax && Stopwatch.GetTimestamp() < _batchDue)
-            {
-                return null;
-            }
-
-            var batch = new List<QueuedRequest>();
-            var rows = 0;
-            while (_waiting.Min is { } first && (batch.Count == 0 || (together && rows + first.Scratch.Rows <= settings.BatchRowsMax)))
-            {
-                if (first.Deadline <= Stopwatch.GetTimestamp())
-                {
-                    Expire(first);
-                    continue;
-                }
-
-                _waiting.Remove(first);
-                Count(first, -1);
-                rows += first.Scratch.Rows;
-                batch.Add(first);
-            }
-
-            if (batch.Count == 0)
-            {
-                return null;
-            }
-
-            _batchDue = Stopwatch.GetTimestamp() + Ticks(settings.BatchDelay);
-            Interlocked.Increment(ref _running);
-            return batch;
+            _waiting.Remove(first);
+            Count(first, -1);
+            return first;
         }
+
+        return null;
     }
 
-    // Under the lock.
     private void Expire(QueuedRequest request)
     {
         _waiting.Remove(request);
@@ -295,7 +324,7 @@ internal sealed class ModelQueue : IDisposable
         request.Complete(QueueEnd.Expired);
     }
 
-    // Under the lock. A run that hangs frees no place: the clock does.
+    // A run that hangs frees no place: the clock does.
     private void SetTimer()
     {
         if (!_timerSet && _waiting.Count > 0)

@@ -18,7 +18,7 @@ public sealed record QueueSettings
     /// <summary>Most rows of several requests that one run takes together; 1 for each request by itself.</summary>
     public int BatchRowsMax { get; init; } = 1;
 
-    /// <summary>How long a run waits for more rows, in whole milliseconds. With zero, what came during the run before it goes together.</summary>
+    /// <summary>How long a run waits for more rows, in whole milliseconds. With zero, what came while it waited for a thread or a run goes together.</summary>
     public TimeSpan BatchDelay { get; init; }
 
     /// <summary>Answers kept for requests with the same features; 0 for none.</summary>

@@ -44,6 +44,31 @@ public sealed class QueueTests
     }
 
     [Fact]
+    public async Task A_slow_model_leaves_the_server_awake()
+    {
+        await using var host = await ServingHost.StartAsync();
+        using var open = new ManualResetEventSlim();
+        var model = new LoadedModel("slow", "1.0.0", ServingFixtures.TwoFeatures, (_, rows, outputs) =>
+        {
+            Thread.Sleep(20);
+            open.Wait();
+            outputs[..rows].Clear();
+        });
+        host.Router.SetStable(model);
+        open.Set();
+        await host.InferAsync(ServingHost.Matrix(1, 2), "/v2/models/slow/infer"); // From now on it is known to be slow.
+        open.Reset();
+
+        var sent = Enumerable.Range(0, 100).Select(_ => host.InferAsync(ServingHost.Matrix(1, 2), "/v2/models/slow/infer")).ToList();
+        await ServingHost.UntilAsync(() => model.Queue.Waiting == 100 - Environment.ProcessorCount);
+
+        Assert.Equal(Environment.ProcessorCount, model.Queue.Running);
+        Assert.Equal(200, (await host.Area.SendAsync(HttpMethod.Get, "/v2/health/live")).Status);
+        open.Set();
+        Assert.All(await Task.WhenAll(sent), answer => Assert.Equal(200, answer.Status));
+    }
+
+    [Fact]
     public async Task What_waited_too_long_is_told_so_and_never_runs()
     {
         await using var host = await ServingHost.StartAsync();
