@@ -12,7 +12,7 @@ internal static class ApplyCommand
     {
         var folder = new Argument<string>("path") { Description = "A folder of YAML definitions, or one file." };
         var dryRun = new Option<bool>("--dry-run") { Description = "Check and show what would change; store nothing." };
-        var command = new Command("apply", "Apply definition files: datasets, features, pipelines, policies, requirements, monitors, rollouts.") { folder, dryRun };
+        var command = new Command("apply", "Apply definition files: datasets, features, pipelines, policies, requirements, monitors, rollouts, serving settings.") { folder, dryRun };
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);

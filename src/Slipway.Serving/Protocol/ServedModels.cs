@@ -20,7 +20,7 @@ internal sealed class ServedModels(ModelRouter router, PinnedVersions pinned, Mo
     public const string ServerName = "slipway";
 
     /// <summary>What of the protocol's extensions is built: docs/reference/serving-protocols.md.</summary>
-    public static readonly IReadOnlyList<string> Extensions = ["binary_tensor_data", "parameters", "statistics", "model_configuration", "model_repository"];
+    public static readonly IReadOnlyList<string> Extensions = ["binary_tensor_data", "parameters", "statistics", "schedule_policy", "model_configuration", "model_repository"];
 
     public static readonly string ServerVersion = typeof(ServedModels).Assembly.GetName().Version!.ToString(3);
 
