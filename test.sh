@@ -14,13 +14,18 @@ fi
 
 require_tools
 
-# What the tests need besides the product's own needs: the XGBoost library, a browser, the SQLite the product prefers.
+# What the tests need besides the product's own needs: the XGBoost library, a browser, PostgreSQL.
 packages=()
 [ -e /usr/lib/x86_64-linux-gnu/libxgboost.so.0 ] || [ -e /usr/lib/aarch64-linux-gnu/libxgboost.so.0 ] || packages+=(libxgboost0)
 command -v chromium >/dev/null || packages+=(chromium)
 command -v ps >/dev/null || packages+=(procps)
 postgres_programs() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1; }
 [ -n "$(postgres_programs)" ] || packages+=(postgresql)
+# Clients and load generators that know nothing of Slipway.
+[ -e /usr/lib/python3/dist-packages/requests/__init__.py ] || packages+=(python3-requests)
+[ -d /usr/lib/python3/dist-packages/numpy ] || packages+=(python3-numpy)
+[ -e /usr/bin/wrk ] || packages+=(wrk)
+[ -e /usr/bin/h2load ] || packages+=(nghttp2-client)
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
     say "Without apt-get these are not installed, and the tests that need them are left out: ${packages[*]}."
