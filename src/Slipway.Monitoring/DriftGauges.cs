@@ -6,11 +6,11 @@ using Slipway.Monitoring.Drift;
 namespace Slipway.Monitoring;
 
 /// <summary>The newest drift per feature as gauges <c>drift.psi.{feature}</c> of the meter <c>Slipway.Monitoring</c>, with the tags model, version and monitor.</summary>
-internal sealed class DriftGauges : IDisposable
+internal sealed class DriftGauges(IMeterFactory meters) : IDisposable
 {
     public const string MeterName = "Slipway.Monitoring";
 
-    private readonly Meter _meter = new(MeterName);
+    private readonly Meter _meter = meters.Create(MeterName);
     private readonly ConcurrentDictionary<string, Gauge<double>> _gauges = new(StringComparer.Ordinal);
 
     public void Set(MonitorDefinition monitor, ClosedWindow window, IReadOnlyList<Reading> readings)

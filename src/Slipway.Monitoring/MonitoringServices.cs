@@ -22,6 +22,7 @@ public static class MonitoringServices
         services.AddSingleton<INodeDescriber, MonitorNodes>();
         services.AddSingleton<WindowWriter>();
         services.AddSingleton<ActionStarter>();
+        services.AddMetrics();
         services.AddSingleton<DriftGauges>();
         services.AddSingleton<MonitorRunner>();
         services.AddSingleton(provider => new MonitorRuns(provider.GetRequiredService<MonitorRunner>()));

@@ -132,6 +132,7 @@ public static class SlipwayServer
             await app.Services.GetRequiredService<BlobStore>().CheckAsync(cancellationToken);
             // Before the database, which is not touched when this one is spoilt.
             _ = app.Services.GetRequiredService<KeyValueStore>();
+            _ = app.Services.GetRequiredService<MetricsText>(); // What is set from now on is kept for whoever asks.
             // Opens the database and applies migrations before the first request can ask.
             var first = await app.Services.GetRequiredService<UserStore>().BootstrapAsync(
                 options.AdminPassword, app.Services.GetRequiredService<OpenIdProvider>().MakesAdministrators, cancellationToken);
@@ -216,6 +217,7 @@ public static class SlipwayServer
         });
         services.AddSlipwayPages();
         services.AddSingleton<RouteTargets>();
+        services.AddSingleton<MetricsText>();
     }
 
     // A server that others can reach is never open by accident.

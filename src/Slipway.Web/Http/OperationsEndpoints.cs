@@ -36,6 +36,8 @@ internal static class OperationsEndpoints
             return Results.Text("OK");
         }).WithMetadata(open).ExcludeFromDescription();
         app.MapGet("/version", () => Results.Text(MlflowVersion)).WithMetadata(open).ExcludeFromDescription();
+        app.MapGet("/metrics", (MetricsText metrics) => Results.Text(metrics.Read(), MetricsText.ContentType))
+            .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Figures of serving, drift and the runtime in Prometheus' text format");
         app.MapGet("/api/slipway/v1/audit", Audit).WithSummary("List audit events, newest first").WithMetadata(new RequiredAccess(Permission.Audit));
     }
 

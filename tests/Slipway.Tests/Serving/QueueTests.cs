@@ -19,7 +19,7 @@ public sealed class QueueTests
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    [Fact, Trait("capability", "SRV-08")]
+    [Fact]
     public async Task One_more_than_may_wait_is_refused_with_the_time_to_come_again()
     {
         await using var host = await ServingHost.StartAsync();
@@ -297,7 +297,7 @@ public sealed class QueueTests
         Assert.All(["instances", "queue.max_wait", "batching.max_rows"], field => Assert.Contains(field, fault.Message, StringComparison.Ordinal));
     }
 
-    [Fact, Trait("capability", "X-40")]
+    [Fact, Trait("capability", "X-40"), Trait("capability", "MON-10")]
     public async Task Tensors_are_joined_row_by_row_as_a_triton_configuration_asks()
     {
         var server = new GrpcServer();
@@ -321,6 +321,14 @@ public sealed class QueueTests
                 Assert.Equal([1 + (i % 2), 2], sum.GetProperty("shape").EnumerateArray().Select(size => size.GetInt32()));
                 Assert.All(sum.GetProperty("data").EnumerateArray(), value => Assert.Equal(2 * i, value.GetDouble()));
             }
+
+            var metrics = (await server.Http.GetStringAsync("/metrics", Cancel)).Split('\n');
+            Assert.Contains("# TYPE slipway_serving_requests_total counter", metrics);
+            Assert.Contains("slipway_serving_requests_total{model=\"batched\",version=\"1\",arm=\"stable\"} 24", metrics);
+            Assert.Contains("slipway_serving_queue_depth{model=\"batched\",version=\"1\",arm=\"stable\"} 0", metrics);
+            Assert.Contains("# TYPE slipway_serving_latency_p99_seconds gauge", metrics);
+            Assert.Contains(metrics, line => line.StartsWith("dotnet_process_memory_working_set_bytes ", StringComparison.Ordinal));
+            Assert.All(metrics.Where(line => line.Length > 0), line => Assert.Matches("""^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z_][a-z0-9_]*(\{([a-z_]+="[^"]*",?)+\})? -?[0-9.E+-]+)$""", line));
 
             using var stats = JsonDocument.Parse(await server.Http.GetStringAsync("/v2/models/batched/stats", Cancel));
             var model = stats.RootElement.GetProperty("model_stats")[0];

@@ -187,6 +187,7 @@ internal sealed class RouteTargets
         }
 
         Add($"{Native}/definitions", new RouteTarget.Whole(ResourceKind.Model), "GET");
+        Add("/metrics", new RouteTarget.Whole(ResourceKind.Model));
         Add("/v2/models/stats", new RouteTarget.Filtered());
         Add("/v2/repository/index", new RouteTarget.Filtered());
         Add("/v2/repository/models/{model}/*", inProduction);
