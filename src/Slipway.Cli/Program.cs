@@ -31,6 +31,7 @@ if (!isServer)
     root.Add(RegistryCommand.Create(connection));
     root.Add(PipelineCommand.Create(connection));
     root.Add(RolloutCommand.Create(connection));
+    root.Add(ExportCommand.Create(connection));
     root.Add(MonitorCommand.Create(connection));
     root.Add(LineageCommand.Create(connection));
     root.Add(VerifyCommand.Create(connection));

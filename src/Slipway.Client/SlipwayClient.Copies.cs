@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 
@@ -26,14 +27,7 @@ public sealed partial class SlipwayClient
             "registry/imports/blobs", new FindBlobs([.. passport.Blobs.Select(blob => blob.Sha256).Distinct(StringComparer.Ordinal)]), cancellationToken);
         foreach (var blob in passport.Blobs.Where(blob => missing.Missing.Contains(blob.Sha256)).DistinctBy(blob => blob.Sha256))
         {
-            using var response = await _http.GetAsync(
-                new Uri($"/api/slipway/v1/{path}/blobs/{blob.Sha256}", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-            if (!response.IsSuccessStatusCode)
-            {
-                throw await FailureAsync(response, cancellationToken);
-            }
-
-            await using var content = await response.Content.ReadAsStreamAsync(cancellationToken);
+            await using var content = await OpenBlobAsync(path, blob.Sha256, cancellationToken);
             await target.UploadAsync<ArtifactFile>($"registry/imports/blobs/{blob.Sha256}", content, null, cancellationToken);
             sent?.Report(blob);
         }
@@ -43,5 +37,45 @@ public sealed partial class SlipwayClient
         return imported;
 
         static string Address(Uri server) => server.GetLeftPart(UriPartial.Authority);
+    }
+
+    /// <summary>Fetches a file of a version, its content checked against its digest.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="version">The semantic version.</param>
+    /// <param name="sha256">One of the blobs of the version's passport.</param>
+    /// <param name="into">Gets the content; what was written is to be thrown away when this throws.</param>
+    /// <param name="cancellationToken">Ends the transfer.</param>
+    /// <exception cref="SlipwayException">The server's refusal; Unavailable: what arrived is something else.</exception>
+    public async Task DownloadBlobAsync(string model, string version, string sha256, Stream into, CancellationToken cancellationToken)
+    {
+        await using var content = await OpenBlobAsync($"models/{Uri.EscapeDataString(model)}/versions/{Uri.EscapeDataString(version)}", sha256, cancellationToken);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[128 * 1024];
+        int read;
+        while ((read = await content.ReadAsync(buffer, cancellationToken)) > 0)
+        {
+            hash.AppendData(buffer, 0, read);
+            await into.WriteAsync(buffer.AsMemory(0, read), cancellationToken);
+        }
+
+        if (Convert.ToHexStringLower(hash.GetHashAndReset()) != sha256)
+        {
+            throw new SlipwayException(ErrorCode.Unavailable, $"What arrived as blob {sha256} of {model} {version} is something else; try again.");
+        }
+    }
+
+    private async Task<Stream> OpenBlobAsync(string path, string sha256, CancellationToken cancellationToken)
+    {
+        // The stream ends the response when it is disposed of.
+        var response = await _http.GetAsync(new Uri($"/api/slipway/v1/{path}/blobs/{sha256}", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+        if (response.IsSuccessStatusCode)
+        {
+            return await response.Content.ReadAsStreamAsync(cancellationToken);
+        }
+
+        using (response)
+        {
+            throw await FailureAsync(response, cancellationToken);
+        }
     }
 }

@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using System.Text.Json;
+using YamlDotNet.RepresentationModel;
+
+namespace Slipway.EndToEnd.Registry;
+
+/// <summary>A version that leaves its registry, and answers the same elsewhere.</summary>
+public sealed class ExportTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact, Trait("capability", "SRV-05"), Trait("capability", "SRV-06"), Trait("capability", "SRV-20"), Trait("capability", "X-42"), Trait("capability", "X-43"), Trait("capability", "OPS-03")]
+    public async Task An_exported_version_runs_elsewhere_with_the_same_answers_and_its_manifests_are_in_order()
+    {
+        var place = Directory.CreateTempSubdirectory("slipway-export-").FullName;
+        try
+        {
+            var to = Path.Combine(place, "export");
+            double[] expected;
+            await using (var home = await RunningServer.StartAsync(Path.Combine(place, "home"), Cancel))
+            {
+                await SlipwayAsync(home, "registry", "register", "Late parcel", Path.Combine(SlipwayProgram.Root, "examples", "rollout", "late-2.onnx"));
+                expected = await ScoreAsync(home, "/v2/models/Late%20parcel/versions/1.0.0/infer");
+
+                await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", to, "--min-replicas", "1", "--max-replicas", "9", "--queue-target", "4");
+                await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", $"{to}.tar");
+                var (again, _, refusal) = await SlipwayProgram.RunAsync(Cancel, "--server", home.Address.ToString(), "export", "Late parcel", "1.0.0", "--to", to);
+                var (unknown, _, unfound) = await SlipwayProgram.RunAsync(Cancel, "--server", home.Address.ToString(), "export", "Late parcel", "9.9.9", "--to", $"{to}-9");
+
+                Assert.NotEqual(0, again);
+                Assert.Contains("is there already", refusal, StringComparison.Ordinal);
+                Assert.NotEqual(0, unknown);
+                Assert.Contains("9.9.9", unfound, StringComparison.Ordinal);
+                Assert.Equal(["export", "export.tar", "home"], Directory.EnumerateFileSystemEntries(place).Select(Path.GetFileName).Order()); // Nothing half is left.
+            }
+
+            // The commands of its own page: verify, run, ask.
+            Assert.Equal(0, await ExitAsync("sha256sum", to, "-c", "--quiet", "SHA256SUMS"));
+            await using (var elsewhere = await RunningServer.StartAsync(Path.Combine(place, "elsewhere"), Cancel, "--model-repository", Path.Combine(to, "models")))
+            {
+                Assert.Equal(expected, await ScoreAsync(elsewhere, "/v2/models/late-parcel/infer"), (a, b) => Math.Abs(a - b) < 1e-9);
+                using var client = new HttpClient { BaseAddress = elsewhere.Address };
+                using var example = new StringContent(await File.ReadAllTextAsync(Path.Combine(to, "example-request.json"), Cancel), System.Text.Encoding.UTF8, "application/json");
+                using var answer = await client.PostAsync(new Uri("/v2/models/late-parcel/infer", UriKind.Relative), example, Cancel);
+                Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync(Cancel));
+            }
+
+            using var passport = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(to, "passport.json"), Cancel));
+            Assert.Equal("Late parcel", passport.RootElement.GetProperty("version").GetProperty("model").GetString());
+            var unpacked = Directory.CreateDirectory(Path.Combine(place, "unpacked")).FullName;
+            await System.Formats.Tar.TarFile.ExtractToDirectoryAsync($"{to}.tar", unpacked, overwriteFiles: false, Cancel);
+            Assert.Equal(await File.ReadAllBytesAsync(Path.Combine(to, "models", "late-parcel", "1", "model.onnx"), Cancel), await File.ReadAllBytesAsync(Path.Combine(unpacked, "models", "late-parcel", "1", "model.onnx"), Cancel));
+            CheckManifests(to);
+        }
+        finally
+        {
+            Directory.Delete(place, recursive: true);
+        }
+    }
+
+    private static void CheckManifests(string folder)
+    {
+        var documents = Load(Path.Combine(folder, "kubernetes", "slipway.yaml"));
+        Assert.Equal(["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"], documents.Select(document => Text(document, "kind")));
+        Assert.All(documents, document => Assert.Equal("late-parcel", Text(document, "metadata", "name")));
+        var (deployment, service, scaler, budget) = (documents[0], documents[1], documents[2], documents[3]);
+        Assert.Equal("Late parcel", Text(deployment, "metadata", "annotations", "slipway/model"));
+
+        // What selects must find: pods by their label, ports and volumes by their names.
+        foreach (var selector in new[] { Node(deployment, "spec", "selector", "matchLabels"), Node(service, "spec", "selector"), Node(budget, "spec", "selector", "matchLabels") })
+        {
+            Assert.Equal(Text(deployment, "spec", "template", "metadata", "labels", "app"), Text(selector, "app"));
+        }
+
+        var pod = Node(deployment, "spec", "template", "spec");
+        var container = Assert.Single(Items(pod, "containers"));
+        var ports = Items(container, "ports").Select(port => Text(port, "name")).ToList();
+        Assert.All(Items(service, "spec", "ports"), port => Assert.Contains(Text(port, "targetPort"), ports));
+        foreach (var (probe, path) in new[] { ("startupProbe", "/v2/health/ready"), ("readinessProbe", "/v2/health/ready"), ("livenessProbe", "/v2/health/live") })
+        {
+            Assert.Equal((path, "http"), (Text(container, probe, "httpGet", "path"), Text(container, probe, "httpGet", "port")));
+        }
+
+        Assert.Equal(Items(pod, "volumes").Select(volume => Text(volume, "name")), Items(container, "volumeMounts").Select(mount => Text(mount, "name")).Distinct().OrderBy(name => Array.IndexOf(["data", "tmp", "config", "model"], name)));
+        Assert.Equal((Text(deployment, "kind"), "late-parcel"), (Text(scaler, "spec", "scaleTargetRef", "kind"), Text(scaler, "spec", "scaleTargetRef", "name")));
+        Assert.Equal(("1", "9"), (Text(scaler, "spec", "minReplicas"), Text(scaler, "spec", "maxReplicas")));
+        Assert.Equal(("slipway_serving_queue_depth", "4"), (Text(Items(scaler, "spec", "metrics")[0], "pods", "metric", "name"), Text(Items(scaler, "spec", "metrics")[0], "pods", "target", "averageValue")));
+        Assert.Equal("1", Text(budget, "spec", "maxUnavailable")); // One replica that may never go would stop the cluster's upkeep.
+
+        var compose = Assert.Single(Load(Path.Combine(folder, "docker-compose.yaml")));
+        Assert.Equal(Items(container, "args").Select(argument => argument.ToString()), Items(compose, "services", "late-parcel", "command").Select(argument => argument.ToString()));
+        Assert.Contains($"--model-repository /opt/late-parcel/models\n", File.ReadAllText(Path.Combine(folder, "slipway-late-parcel.service")), StringComparison.Ordinal);
+    }
+
+    private static List<YamlNode> Load(string path)
+    {
+        var stream = new YamlStream();
+        using var text = new StreamReader(path);
+        stream.Load(text);
+        return [.. stream.Documents.Select(document => document.RootNode)];
+    }
+
+    private static YamlNode Node(YamlNode node, params string[] path) => path.Aggregate(node, (at, key) => at[key]);
+
+    private static string Text(YamlNode node, params string[] path) => Node(node, path).ToString();
+
+    private static IReadOnlyList<YamlNode> Items(YamlNode node, params string[] path) => [.. (YamlSequenceNode)Node(node, path)];
+
+    private static async Task<double[]> ScoreAsync(RunningServer server, string path)
+    {
+        using var client = new HttpClient { BaseAddress = server.Address };
+        for (var attempt = 0; ; attempt++)
+        {
+            using var request = new StringContent("""{"inputs":[{"name":"features","shape":[3,2],"datatype":"FP32","data":[100,8,500,12,900,20]}]}""", System.Text.Encoding.UTF8, "application/json");
+            using var answer = await client.PostAsync(new Uri(path, UriKind.Relative), request, Cancel);
+            var text = await answer.Content.ReadAsStringAsync(Cancel);
+            if ((int)answer.StatusCode == 503 && attempt < 300)
+            {
+                await Task.Delay(50, Cancel);
+                continue;
+            }
+
+            Assert.True(answer.IsSuccessStatusCode, text);
+            return [.. JsonDocument.Parse(text).RootElement.GetProperty("outputs")[0].GetProperty("data").EnumerateArray().Select(value => value.GetDouble())];
+        }
+    }
+
+    private static async Task SlipwayAsync(RunningServer server, params string[] arguments)
+    {
+        var (exit, output, error) = await SlipwayProgram.RunAsync(Cancel, ["--server", server.Address.ToString(), .. arguments]);
+        Assert.True(exit == 0, $"{output}\n{error}");
+    }
+
+    private static async Task<int> ExitAsync(string program, string folder, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = folder })!;
+        await process.WaitForExitAsync(Cancel);
+        return process.ExitCode;
+    }
+}
