@@ -126,7 +126,13 @@ internal static class RowsEndpoints
         {
             if (outcome.RetryAfterSeconds > 0)
             {
-                context.Response.Headers.RetryAfter = outcome.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+                // Whoever writes the error clears the headers first.
+                var seconds = outcome.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+                context.Response.OnStarting(() =>
+                {
+                    context.Response.Headers.RetryAfter = seconds;
+                    return Task.CompletedTask;
+                });
             }
 
             throw new SlipwayException(

@@ -34,13 +34,21 @@ public sealed class QueueTests
         Assert.Equal(429, (int)refused.StatusCode);
         Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 3600);
         Assert.Contains("2 requests wait for version 1.0.0 of 'delay' already; try again in", await refused.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        foreach (var path in new[] { "/invocations?model=delay", "/v1/models/delay:predict" })
+        {
+            using var body = Json(new { instances = new[] { new[] { 4, 8 } } });
+            using var other = await host.Area.Client.PostAsync(path, body, Cancel);
+            Assert.Equal(429, (int)other.StatusCode);
+            Assert.InRange(other.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 3600);
+        }
+
         model.LetGo();
         var answered = await Task.WhenAll(new[] { running }.Concat(waiting).Select(AnswerAsync));
         Assert.Equal([1f, 2, 3], answered);
         Assert.Equal([1f, 2, 3], model.Ran.Order());
-        Assert.Equal((1, 0), (model.Queue.Rejected, model.Queue.Waiting));
+        Assert.Equal((3, 0), (model.Queue.Rejected, model.Queue.Waiting));
         var served = host.Router.Statistics("delay", "1.0.0").Snapshot();
-        Assert.Equal((4, 1), (served.Requests, served.Errors)); // Refusing is a failure of whoever cannot keep up.
+        Assert.Equal((6, 3), (served.Requests, served.Errors)); // Refusing is a failure of whoever cannot keep up.
     }
 
     [Fact]
