@@ -50,7 +50,7 @@ public sealed class ScoreAndLoadTests(BadInputFixture fixture) : IClassFixture<B
         Assert.Equal(Rows, result.RootElement.GetProperty("rows").GetInt64());
         // Row for row: the position in the file, and the model's own formula.
         Assert.Equal(Rows, connection.QueryScalar<long>(
-            $"SELECT count(*) FROM read_parquet({DuckDbLiteral.Quote(output)}, file_row_number=true) WHERE file_row_number = i AND model_version = '1.1.0' AND prediction BETWEEN 0 AND 1"));
+            $"SELECT count(*) FROM read_parquet({DuckDbLiteral.Quote(output)}, file_row_number=true) WHERE file_row_number = i AND model_version = '1.0.0' AND prediction BETWEEN 0 AND 1"));
         Assert.Equal(1, connection.QueryScalar<long>(
             $"SELECT max(n) FROM (SELECT count(DISTINCT prediction) AS n FROM {DuckDbLiteral.Quote(output)} GROUP BY \"flight:distance\", \"calendar:hour\")"));
         Assert.Equal([input, output], Directory.GetFileSystemEntries(_folder).Order());
@@ -80,8 +80,8 @@ public sealed class ScoreAndLoadTests(BadInputFixture fixture) : IClassFixture<B
         Assert.Equal(10, test.RootElement.GetProperty("safe_rate").GetDouble());
         Assert.Equal([5, 10], test.RootElement.GetProperty("steps").EnumerateArray().Select(step => step.GetProperty("requests").GetInt32()));
 
-        var shown = await SlipwayProgram.RunAsync(Cancel, "--server", fixture.Server.Address.ToString(), "registry", "info", Seed.Model, "1.1.0");
-        var page = await fixture.Client.GetStringAsync(new Uri($"/models/{Seed.Model}/versions/1.1.0", UriKind.Relative), Cancel);
+        var shown = await SlipwayProgram.RunAsync(Cancel, "--server", fixture.Server.Address.ToString(), "registry", "info", Seed.Model, "1.0.0");
+        var page = await fixture.Client.GetStringAsync(new Uri($"/models/{Seed.Model}/versions/1.0.0", UriKind.Relative), Cancel);
 
         Assert.Contains("Load test: 10 req/s held within p95 5000 ms", shown.Output, StringComparison.Ordinal);
         Assert.Contains("Load test", page, StringComparison.Ordinal);
