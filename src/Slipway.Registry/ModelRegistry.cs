@@ -186,7 +186,7 @@ public sealed partial class ModelRegistry(
         : (version with
         {
             Profile = database.Read(connection => ProfileTable.Find(connection, version.Model, version.Version) is { } profile
-                ? profile with { LoadTest = LoadTests(connection, version.Model, version.Version, limit: 1).FirstOrDefault() } : null),
+                ? profile with { LoadTest = LoadTests(connection, version.Model, version.Version, limit: 1) is [var newest] ? newest : null } : null),
         })
             .WithMissingLineage(() => VersionLineage.Missing(lineage, version.Node));
 

@@ -68,6 +68,10 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
     private const long BlockBytesMax = 16L << 20;
     private const int TriesMax = 6;
 
+    // A value and its share of what is kept beside it; a wide table has fewer rows in a part, so that it takes no more memory.
+    private const int CellBytes = 16;
+    private const int PartBytes = 64 << 20;
+
     private readonly string _parts = job.Output + ".parts";
 
     /// <summary>Scores the whole file, or what an earlier attempt has left.</summary>
@@ -106,9 +110,11 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
         var state = await ResolveAsync(known, sha256, ct);
         var contract = await client.GetAsync<InferenceContract>($"models/{Uri.EscapeDataString(state.Model)}/versions/{Uri.EscapeDataString(state.Version)}/contract", ct);
 
-        using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { MemoryLimit = "512MB", Threads = 1, TempDirectory = Path.Combine(_parts, "spill") });
-        using var reading = database.Connect();
-        using var writing = database.Connect();
+        // Two databases: the query over the file stays open to its end, and would keep every dropped part of its own database in memory.
+        using var inputs = DuckDbDatabase.OpenInMemory(new DuckDbOptions { MemoryLimit = "256MB", Threads = 1, TempDirectory = Path.Combine(_parts, "spill-in") });
+        using var outputs = DuckDbDatabase.OpenInMemory(new DuckDbOptions { MemoryLimit = "256MB", Threads = 1, TempDirectory = Path.Combine(_parts, "spill-out") });
+        using var reading = inputs.Connect();
+        using var writing = outputs.Connect();
         IReadOnlyList<TensorColumns> tensors;
         string source;
         long rows;
@@ -209,6 +215,7 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
         progress("Score", done, rows);
         using var reader = reading.Query($"{source} OFFSET {done.ToString(CultureInfo.InvariantCulture)}", ct);
         var firstInput = reader.Columns.Count - tensors.Sum(tensor => tensor.Columns.Count);
+        var partRows = Math.Min(job.PartRows, RowsAtOnce(reader.Columns.Count));
         var more = reader.NextChunk();
         while (more)
         {
@@ -235,7 +242,7 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
 
                     more = reader.NextChunk();
                 }
-                while (more && inPart < job.PartRows);
+                while (more && inPart < partRows);
 
                 await sent;
                 await ScoreAsync(contract.Path, block, 0, block.Rows.Count, done, refused, answers, ct);
@@ -412,6 +419,12 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
         }
 
         var parts = $"read_parquet([{string.Join(", ", files.Select(DuckDbLiteral.Quote))}], union_by_name=true)";
+        int columns;
+        using (var reader = connection.Query($"SELECT * FROM {parts} LIMIT 0"))
+        {
+            columns = reader.Columns.Count;
+        }
+
         scored = connection.QueryScalar<long>($"SELECT count(*) FROM {parts} WHERE {Ours}error IS NULL", ct);
         failed = connection.QueryScalar<long>($"SELECT count(*) FROM {parts} WHERE {Ours}error IS NOT NULL", ct);
         if (scored + failed != rows)
@@ -419,7 +432,7 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
             throw new SlipwayException(ErrorCode.FailedPrecondition, $"The parts hold {scored + failed} rows and the file {rows}; begin anew with --restart.");
         }
 
-        connection.Execute($"COPY (SELECT * EXCLUDE ({Ours}row, {Ours}error) FROM {parts}) TO {DuckDbLiteral.Quote(output)} ({(toParquet ? "FORMAT parquet, COMPRESSION zstd" : "FORMAT csv, HEADER")})", ct);
+        connection.Execute($"COPY (SELECT * EXCLUDE ({Ours}row, {Ours}error) FROM {parts}) TO {DuckDbLiteral.Quote(output)} ({(toParquet ? string.Create(CultureInfo.InvariantCulture, $"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {RowsAtOnce(columns)}") : "FORMAT csv, HEADER")})", ct);
         if (failed > 0)
         {
             connection.Execute($"COPY (SELECT {Ours}row AS \"row\", {Ours}error AS reason FROM {parts} WHERE {Ours}error IS NOT NULL) TO {DuckDbLiteral.Quote(output + ".errors")} (FORMAT csv, HEADER)", ct);
@@ -542,6 +555,8 @@ internal sealed class FileScorer(SlipwayClient client, ScoreJob job, TimeProvide
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    private static int RowsAtOnce(int columns) => Math.Clamp(PartBytes / (CellBytes * columns), 2048, 131_072);
 
     // Renamed only when its bytes are on the disk: a name must not outlive its content.
     private static void Flush(string path)

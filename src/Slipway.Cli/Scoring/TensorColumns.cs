@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Text;
 using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Slipway.Native.DuckDb;
