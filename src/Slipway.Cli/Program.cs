@@ -30,6 +30,8 @@ if (!isServer)
     root.Add(ApplyCommand.Create(connection));
     root.Add(RegistryCommand.Create(connection));
     root.Add(PipelineCommand.Create(connection));
+    root.Add(ScoreCommand.Create(connection));
+    root.Add(LoadTestCommand.Create(connection));
     root.Add(RolloutCommand.Create(connection));
     root.Add(ExportCommand.Create(connection));
     root.Add(MonitorCommand.Create(connection));

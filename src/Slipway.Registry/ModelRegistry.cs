@@ -183,7 +183,11 @@ public sealed partial class ModelRegistry(
 
     private ModelVersionRecord? WithLineage(ModelVersionRecord? version) =>
         version is null ? null
-        : (version with { Profile = database.Read(connection => ProfileTable.Find(connection, version.Model, version.Version)) })
+        : (version with
+        {
+            Profile = database.Read(connection => ProfileTable.Find(connection, version.Model, version.Version) is { } profile
+                ? profile with { LoadTest = LoadTests(connection, version.Model, version.Version, limit: 1) is [var newest] ? newest : null } : null),
+        })
             .WithMissingLineage(() => VersionLineage.Missing(lineage, version.Node));
 
     internal static ModelVersionRecord? Resolve(DbConnection connection, string model, string reference) => reference switch

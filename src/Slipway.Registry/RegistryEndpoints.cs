@@ -35,6 +35,8 @@ public static class RegistryEndpoints
         read.MapGet("/models/{model}/versions/{version}/history", GetVersionHistory).WithSummary("List a version's changes of stage");
         read.MapGet("/models/{model}/versions/{version}/gate", GetGate).WithSummary("Show what stands between a version and a stage");
         read.MapGet("/models/{model}/versions/{version}/evaluation", GetEvaluation).WithSummary("Show a version's evaluation report");
+        read.MapGet("/models/{model}/versions/{version}/load-tests", (string model, string version, ModelRegistry registry) => TypedResults.Ok(new LoadTestList(registry.LoadTests(model, version))))
+            .WithSummary("List a version's load tests, newest first");
         read.MapGet("/models/{model}/versions/{version}/files/{**path}", GetFile).WithSummary("Fetch a file of a version, its SHA-256 checked");
         read.MapGet("/promotions", (string? model, ModelRegistry registry, Caller by) =>
             TypedResults.Ok(new PromotionList(by.Access.Visible(ResourceKind.Model, registry.ListPromotions(model), promotion => promotion.Model)))).WithSummary("List promotions, newest first");
@@ -43,6 +45,7 @@ public static class RegistryEndpoints
         var write = app.MapGroup("/api/slipway/v1").WithMetadata(new RequiredAccess(Permission.Write));
         write.MapPatch("/models/{model}", Describe).WithSummary("Say what a model is for, whose it is and how risky");
         write.MapPost("/models/{model}/versions", Register).WithSummary("Register a version from stored blobs");
+        write.MapPost("/models/{model}/versions/{version}/load-tests", AddLoadTest).WithSummary("Keep a load test with the version it measured");
         write.MapPut("/models/{model}/aliases/{alias}", PutAlias).WithSummary("Point an alias at a version");
         write.MapPost("/promotions", Request).WithSummary("Ask for a promotion");
         write.MapPost("/promotions/{id}/withdraw", Withdraw).WithSummary("Close a promotion that shall not be carried out");
@@ -120,6 +123,10 @@ public static class RegistryEndpoints
         var version = await registry.RegisterAsync(request with { Model = model }, by, cancellationToken);
         return TypedResults.Created($"/api/slipway/v1/models/{version.Model}/versions/{version.Version}", version);
     }
+
+    private static async Task<Created<LoadTest>> AddLoadTest(string model, string version, LoadTest request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
+        TypedResults.Created(
+            $"/api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions/{Uri.EscapeDataString(version)}/load-tests", await registry.AddLoadTestAsync(model, version, request, by, cancellationToken));
 
     private static async Task<Ok<ModelSummary>> Describe(string model, DescribeModel request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>
         TypedResults.Ok(await registry.DescribeAsync(model, request, by, cancellationToken));

@@ -52,5 +52,11 @@ internal static class ProfileLines
             yield return string.Create(CultureInfo.InvariantCulture,
                 $"Benchmark: one row p50 {benchmark.LatencyUsP50:0.#} µs, p95 {benchmark.LatencyUsP95:0.#} µs, p99 {benchmark.LatencyUsP99:0.#} µs; {benchmark.RowsPerSecondBatch64:N0} rows/s in batches of 64; loads in {benchmark.LoadMs:0.#} ms; {benchmark.PeakMemoryBytes / 1e6:0.#} MB memory; {benchmark.SizeBytes:N0} bytes");
         }
+
+        if (profile.LoadTest is { } load)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"Load test: {(load.SafeRate is { } safe ? $"{safe:0.#} req/s" : "no rate")} held within p95 {load.P95MsMax:0.#} ms and {load.ErrorShareMax:P1} errors; measured {load.MeasuredAt:u} by {load.MeasuredBy}");
+        }
     }
 }

@@ -23,6 +23,9 @@ public sealed record VersionProfile
 
     /// <summary>Time, memory and size; null until measured, or when no server here can run the version.</summary>
     public ModelBenchmark? Benchmark { get; init; }
+
+    /// <summary>The newest load test; null when nobody has run one.</summary>
+    public LoadTest? LoadTest { get; init; }
 }
 
 /// <summary>A conversion to ONNX and its check.</summary>

@@ -177,6 +177,21 @@ public sealed unsafe class DuckDbAppender : IDisposable
         }
     }
 
+    /// <summary>Appends a reader's present chunk as it is, whatever its types; the table has the reader's columns.</summary>
+    /// <exception cref="DuckDbException">The columns or their types differ.</exception>
+    public void AppendChunk(DuckDbReader reader)
+    {
+        ObjectDisposedException.ThrowIf(chunk == 0 || closed, this);
+        if (column != 0)
+        {
+            throw new InvalidOperationException("The last row was not ended.");
+        }
+
+        FlushChunk();
+        Check(DuckDbApi.duckdb_append_data_chunk(handle, reader.Chunk));
+        RowsAppended += reader.RowCount;
+    }
+
     /// <summary>Flushes everything. The rows are part of the connection's transaction, or durable without one.</summary>
     /// <exception cref="DuckDbException">A constraint of the table is broken; DuckDB's message.</exception>
     public void Close()

@@ -49,6 +49,8 @@ public sealed class DuckDbReader : IDisposable
     /// <summary>Rows in the present chunk.</summary>
     public int RowCount { get; private set; }
 
+    internal nint Chunk => chunk != 0 ? chunk : throw new InvalidOperationException("There is no chunk to append: NextChunk was not called yet, or returned false.");
+
     /// <summary>The position of a column by name.</summary>
     /// <exception cref="DuckDbException">The result has no such column.</exception>
     public int Ordinal(string name)

@@ -19,6 +19,7 @@ internal static class ModelMove
             $"INSERT INTO model_versions (model, {columns}) SELECT @newName, {columns} FROM model_versions WHERE model = @name",
             "UPDATE model_version_files SET model = @newName WHERE model = @name",
             "UPDATE model_version_profiles SET model = @newName WHERE model = @name",
+            "UPDATE version_load_tests SET model = @newName WHERE model = @name",
             "UPDATE model_aliases SET model = @newName WHERE model = @name",
             "UPDATE model_environments SET model = @newName WHERE model = @name",
             "UPDATE place_history SET model = @newName WHERE model = @name",

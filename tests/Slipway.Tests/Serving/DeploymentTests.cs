@@ -159,6 +159,28 @@ public sealed class DeploymentTests
         Assert.Contains(host.Area.Service<AuditTrail>().List(new NodeRef(NodeKinds.Model, ServingHost.Model)), row => row.Action == "deployment.load_failed");
     }
 
+    [Fact, Trait("capability", "X-22")]
+    public async Task The_health_of_a_model_is_200_with_its_loaded_version_and_503_when_that_cannot_be_loaded()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var (status, body) = await host.Area.GetAsync($"/v1/models/{ServingHost.Model}");
+        Assert.Equal(200, status);
+        var loaded = Assert.Single(body.GetProperty("model_version_status").EnumerateArray());
+        Assert.Equal(("1.0.0", "AVAILABLE"), (loaded.GetProperty("version").GetString(), loaded.GetProperty("state").GetString()));
+        Assert.Equal(200, (await host.Area.GetAsync($"/v2/models/{ServingHost.Model}/ready")).Status);
+
+        await using var broken = await ServingHost.StartAsync();
+        var version = await broken.RegisterAsync();
+        File.WriteAllText(broken.Blobs.PathOf(version.ServedSha256!), "no model");
+        await broken.Area.Service<Database>().WriteAsync(transaction => MoveWithoutGate(transaction, version.Version), default);
+        await broken.Area.Service<Database>().WriteAsync(
+            transaction => transaction.Publish(ModelRegistry.StageChangedTopic, new { ServingHost.Model, version = version.Version, to = Stage.Production, cause = "promotion", reason = "first" }), default);
+        await ServingHost.UntilAsync(() => broken.Area.Service<Deployer>().FailureOf(ServingHost.Model) is not null);
+
+        Assert.Equal(503, (await broken.Area.GetAsync($"/v1/models/{ServingHost.Model}")).Status);
+        Assert.Equal(503, (await broken.Area.GetAsync($"/v2/models/{ServingHost.Model}/ready")).Status);
+    }
+
     [Fact, Trait("capability", "MON-10")]
     public async Task A_model_that_fails_answers_500_counts_an_error_and_logs_it()
     {

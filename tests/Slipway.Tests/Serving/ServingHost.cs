@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
@@ -12,6 +13,7 @@ using Slipway.Storage;
 using Slipway.Storage.Blobs;
 using Slipway.Tests.Hosting;
 using Slipway.Tests.Registry;
+using Slipway.Tracking;
 
 namespace Slipway.Tests.Serving;
 
@@ -32,11 +34,22 @@ internal sealed class ServingHost : IAsyncDisposable
 
     public BlobStore Blobs => Area.Service<BlobStore>();
 
-    public static async Task<ServingHost> StartAsync(Action<ServingOptions>? options = null)
+    public static Task<ServingHost> StartAsync(Action<ServingOptions>? options = null) => StartAsync(options, _ => { });
+
+    /// <summary>Starts with runs and the registry's routes too, as the command line needs them.</summary>
+    /// <param name="options">Serving's.</param>
+    /// <param name="use">What stands before the routes, such as faults.</param>
+    public static async Task<ServingHost> StartAsync(Action<ServingOptions>? options, Action<IApplicationBuilder> use)
     {
         var area = await AreaHost.StartAsync(
-            services => services.AddSlipwayIdentity().AddSlipwayDatasets().AddSlipwayFeatureStore().AddSlipwayRegistry().AddSlipwayServing(options),
-            app => app.MapSlipwayServing());
+            services => services.AddSlipwayIdentity().AddSlipwayDatasets().AddSlipwayFeatureStore().AddSlipwayTracking().AddSlipwayRegistry().AddSlipwayServing(options),
+            app =>
+            {
+                use((IApplicationBuilder)app);
+                app.MapSlipwayServing();
+                app.MapSlipwayRegistry();
+                app.MapSlipwayTracking();
+            });
         var users = area.Service<UserStore>();
         await users.CreateAsync("ada", Role.MlEngineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
