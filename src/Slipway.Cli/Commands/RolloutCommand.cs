@@ -8,7 +8,10 @@ namespace Slipway.Cli.Commands;
 /// <summary><c>slipway rollout …</c></summary>
 internal static class RolloutCommand
 {
-    public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.") { Start(connection), Status(connection), Abort(connection) };
+    public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.")
+    {
+        Start(connection), Status(connection), Pause(connection), Resume(connection), Promote(connection), Abort(connection),
+    };
 
     private static Command Start(ConnectionOptions connection)
     {
@@ -55,16 +58,31 @@ internal static class RolloutCommand
         return command;
     }
 
-    private static Command Abort(ConnectionOptions connection)
+    private static Command Abort(ConnectionOptions connection) =>
+        Tell(connection, "abort", "End a rollout and send all traffic back to the stable version.", (_, reason) => new AbortRolloutRequest(reason));
+
+    private static Command Pause(ConnectionOptions connection) =>
+        Tell(connection, "pause", "Keep a rollout in its step with its traffic as it is; a breach still takes it back.", (_, reason) => new PauseRolloutRequest(reason));
+
+    private static Command Resume(ConnectionOptions connection) => Tell(connection, "resume", "Let a paused rollout go on.", (_, reason) => new ResumeRolloutRequest(reason));
+
+    private static Command Promote(ConnectionOptions connection)
+    {
+        var full = new Option<bool>("--to-full") { Description = "Finish: make the version the production version." };
+        var command = Tell(connection, "promote", "Begin the next step without waiting for this one's conditions.", (args, reason) => new PromoteRolloutRequest(reason, args.GetValue(full)));
+        command.Add(full);
+        return command;
+    }
+
+    private static Command Tell(ConnectionOptions connection, string verb, string description, Func<ParseResult, string, object> request)
     {
         var id = new Argument<string>("rollout");
-        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
-        var command = new Command("abort", "End a rollout and send all traffic back to the stable version.") { id, reason };
+        var reason = new Option<string>("--reason") { Required = true, Description = "Why; kept in the audit trail." };
+        var command = new Command(verb, description) { id, reason };
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var rollout = await client.PostAsync<RolloutResponse>(
-                $"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/abort", new AbortRolloutRequest(args.GetRequiredValue(reason)), ct);
+            var rollout = await client.PostAsync<RolloutResponse>($"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/{verb}", request(args, args.GetRequiredValue(reason)), ct);
             return connection.Print(args, rollout, console => Draw(console, rollout));
         });
         return command;
@@ -84,5 +102,9 @@ internal static class RolloutCommand
 
         console.Write(table);
         console.MarkupLineInterpolated($"Rollout {rollout.Id} of {rollout.Model} {rollout.Version} (stable {rollout.StableVersion}): [bold]{rollout.Status}[/]. {rollout.EndReason ?? ""}");
+        if (rollout.Pause is { } pause)
+        {
+            console.MarkupLineInterpolated($"[yellow]Paused[/] by {pause.By}: {pause.Reason}. A breach still takes it back; [bold]slipway rollout resume {rollout.Id} --reason WHY[/] lets it go on.");
+        }
     }
 }
