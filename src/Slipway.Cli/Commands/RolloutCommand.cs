@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Spectre.Console;
 
@@ -10,7 +11,7 @@ internal static class RolloutCommand
 {
     public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.")
     {
-        Start(connection), Status(connection), Pause(connection), Resume(connection), Promote(connection), Abort(connection),
+        Start(connection), Status(connection), Pause(connection), Resume(connection), Promote(connection), Abort(connection), Replay(connection),
     };
 
     private static Command Start(ConnectionOptions connection)
@@ -86,6 +87,48 @@ internal static class RolloutCommand
             return connection.Print(args, rollout, console => Draw(console, rollout));
         });
         return command;
+    }
+
+    private static Command Replay(ConnectionOptions connection)
+    {
+        var id = new Argument<string>("rollout");
+        var spec = new Option<FileInfo?>("--spec") { Description = "A file with another rollout definition: what would have happened under it." };
+        var command = new Command("replay", "Ask the rules about a rollout's stored evidence again; fails when a decision comes out otherwise.") { id, spec };
+        command.SetAction(async (args, ct) =>
+        {
+            using var client = connection.Connect(args);
+            var file = args.GetValue(spec);
+            if (file is { Exists: false })
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, $"'--spec' names no file '{file}'; give it the path of a rollout definition.");
+            }
+
+            var definition = file is null ? null : await File.ReadAllTextAsync(file.FullName, ct);
+            var replay = await client.PostAsync<RolloutReplayResponse>($"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/replay", new ReplayRolloutRequest(definition), ct);
+            _ = connection.Print(args, replay, console => Draw(console, replay, file is not null));
+            // Under another definition a difference is the answer, not a fault.
+            return replay.Differences == 0 || file is not null ? ExitCode.Ok : ExitCode.FailedCheck;
+        });
+        return command;
+    }
+
+    private static void Draw(IAnsiConsole console, RolloutReplayResponse replay, bool otherDefinition)
+    {
+        var table = new Table().Border(TableBorder.Rounded).AddColumn(new TableColumn("#").RightAligned()).AddColumns("When", "Step", "Decided", "Replayed", "Equal", "Why");
+        foreach (var look in replay.Looks)
+        {
+            table.AddRow(
+                look.Seq.ToString(CultureInfo.InvariantCulture), look.At.UtcDateTime.ToString("s", CultureInfo.InvariantCulture), look.Step.ToString(CultureInfo.InvariantCulture),
+                look.Stored.ToString(), look.Replayed?.ToString() ?? "-", look.Equal switch { true => "yes", false => "[red]no[/]", null => "-" }, Markup.Escape(look.Text));
+        }
+
+        console.Write(table);
+        var asked = replay.Looks.Count(look => look.Equal is not null);
+        console.MarkupLineInterpolated($"Rollout {replay.Rollout} under {replay.Definition}: {asked} of {replay.Looks.Count} decisions asked again, [bold]{replay.Differences} different[/].");
+        if (otherDefinition && replay.Differences > 0)
+        {
+            console.MarkupLine("After the first different decision, the evidence is still that of the rollout as it went.");
+        }
     }
 
     private static void Draw(IAnsiConsole console, RolloutResponse rollout)

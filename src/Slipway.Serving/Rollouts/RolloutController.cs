@@ -22,8 +22,10 @@ internal sealed class RolloutController(
 {
     private const string LeaseName = "rollouts";
 
-    // Holds that change their words are stored, but not more often than this.
+    // Holds that change a verdict are stored, but not more often than this, nor than a two-hundredth of the rollout's age: one that
+    // flickers for a month leaves two thousand rows and not millions.
     private static readonly TimeSpan HoldsApart = TimeSpan.FromSeconds(1);
+    private const int HoldsAgeParts = 200;
     private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(5);
 
     private readonly ConcurrentDictionary<string, LiveRollout> _live = new(StringComparer.Ordinal);
@@ -354,7 +356,7 @@ internal sealed class RolloutController(
     {
         var signature = $"{row.Step}:{string.Join(",", decision.Gates.Select(gate => $"{gate.Gate}/{gate.Check}/{gate.Verdict}"))}";
         var now = clock.GetUtcNow();
-        if (signature == live.StoredSignature || now - live.StoredAt < HoldsApart)
+        if (signature == live.StoredSignature || now - live.StoredAt < TimeSpan.FromTicks(Math.Max(HoldsApart.Ticks, (now - row.StartedAt).Ticks / HoldsAgeParts)))
         {
             return;
         }

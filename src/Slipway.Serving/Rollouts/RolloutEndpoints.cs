@@ -23,7 +23,10 @@ internal static class RolloutEndpoints
         app.MapPost(Path + "/{id}/pause", Pause).WithSummary("Keep a rollout in its step; breaches still take it back").WithMetadata(new RequiredAccess(Permission.Operate));
         app.MapPost(Path + "/{id}/resume", Resume).WithSummary("Let a paused rollout go on").WithMetadata(new RequiredAccess(Permission.Operate));
         app.MapPost(Path + "/{id}/promote", Promote).WithSummary("Begin the next step, or finish, without waiting").WithMetadata(new RequiredAccess(Permission.Operate));
+        app.MapPost(Path + "/{id}/replay", Replay).WithSummary("Ask the rules about the stored evidence again").WithMetadata(new RequiredAccess(Permission.Read));
     }
+
+    internal static Ok<RolloutReplayResponse> Replay(string id, ReplayRolloutRequest request, RolloutReplay replay) => TypedResults.Ok(replay.Run(id, request.Definition));
 
     internal static async Task<Created<RolloutResponse>> Start(StartRolloutRequest request, RolloutController controller, RolloutReports reports, Caller by, CancellationToken ct)
     {

@@ -41,9 +41,16 @@ internal sealed class RolloutStore(Database database)
 
     public IReadOnlyList<RolloutDecisionResponse> Decisions(string id) => database.Read(connection => connection.Query<StoredDecision>(
         """
-        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence
+        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence, state AS State
           FROM rollout_decisions WHERE rollout_id = @id ORDER BY seq
         """, new { id }).Select(decision => decision.ToResponse()).ToList());
+
+    /// <summary>The decision log as it is stored, oldest first; steps from 1.</summary>
+    public IReadOnlyList<StoredLook> Looks(string id) => database.Read(connection => connection.Query<StoredDecision>(
+        """
+        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence, state AS State
+          FROM rollout_decisions WHERE rollout_id = @id ORDER BY seq
+        """, new { id }).Select(look => look.ToLook()).ToList());
 
     /// <summary>Stores a rollout that begins with its first step.</summary>
     /// <exception cref="SlipwayException">FailedPrecondition: one is running for the model.</exception>
@@ -275,8 +282,10 @@ internal sealed class RolloutStore(Database database)
             Requests, Errors, StableRequests, StableErrors, JsonSerializer.Deserialize<List<RolloutGateReading>>(Gates, JsonDefaults.Options)!);
     }
 
-    private sealed record StoredDecision(long Seq, long AtMs, long Step, string Action, string Reason, string Gates, string Evidence)
+    private sealed record StoredDecision(long Seq, long AtMs, long Step, string Action, string Reason, string Gates, string Evidence, string? State)
     {
+        public StoredLook ToLook() => new(Seq, DateTimeOffset.FromUnixTimeMilliseconds(AtMs), (int)Step + 1, Parse<RolloutAction>(Action), Reason, Gates, Evidence, State);
+
         public RolloutDecisionResponse ToResponse() => new(
             Seq, DateTimeOffset.FromUnixTimeMilliseconds(AtMs), (int)Step + 1, Parse<RolloutAction>(Action), Reason,
             JsonSerializer.Deserialize<List<RolloutGateReading>>(Gates, JsonDefaults.Options)!, JsonSerializer.Deserialize<JsonElement>(Evidence));

@@ -3,7 +3,6 @@ using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
 using Slipway.Serving.Rollouts;
 using Slipway.Storage;
-using Slipway.Web.Http.Access;
 using Slipway.Web.Pages.Experiments;
 
 namespace Slipway.Web.Pages.Deployments;

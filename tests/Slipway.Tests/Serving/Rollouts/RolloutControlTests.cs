@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
-using Slipway.Serving.Rollouts;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
 
