@@ -11,6 +11,11 @@ if (args is ["lineage", ..])
     return await LineageBench.RunAsync(args[1..]);
 }
 
+if (args is ["rollouts", ..])
+{
+    return RolloutBench.Run(args[1..]);
+}
+
 if (args is ["registry", ..])
 {
     if (args is not (["registry"] or ["registry", "--database", _]))

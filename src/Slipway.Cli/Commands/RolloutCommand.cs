@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Slipway.Contracts;
 using Slipway.Contracts.Serving;
 using Spectre.Console;
 
@@ -8,7 +9,10 @@ namespace Slipway.Cli.Commands;
 /// <summary><c>slipway rollout …</c></summary>
 internal static class RolloutCommand
 {
-    public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.") { Start(connection), Status(connection), Abort(connection) };
+    public static Command Create(ConnectionOptions connection) => new("rollout", "Shadow, canary and what stopped them.")
+    {
+        Start(connection), Status(connection), Pause(connection), Resume(connection), Promote(connection), Abort(connection), Replay(connection),
+    };
 
     private static Command Start(ConnectionOptions connection)
     {
@@ -55,19 +59,76 @@ internal static class RolloutCommand
         return command;
     }
 
-    private static Command Abort(ConnectionOptions connection)
+    private static Command Abort(ConnectionOptions connection) =>
+        Tell(connection, "abort", "End a rollout and send all traffic back to the stable version.", (_, reason) => new AbortRolloutRequest(reason));
+
+    private static Command Pause(ConnectionOptions connection) =>
+        Tell(connection, "pause", "Keep a rollout in its step with its traffic as it is; a breach still takes it back.", (_, reason) => new PauseRolloutRequest(reason));
+
+    private static Command Resume(ConnectionOptions connection) => Tell(connection, "resume", "Let a paused rollout go on.", (_, reason) => new ResumeRolloutRequest(reason));
+
+    private static Command Promote(ConnectionOptions connection)
+    {
+        var full = new Option<bool>("--to-full") { Description = "Finish: make the version the production version." };
+        var command = Tell(connection, "promote", "Begin the next step without waiting for this one's conditions.", (args, reason) => new PromoteRolloutRequest(reason, args.GetValue(full)));
+        command.Add(full);
+        return command;
+    }
+
+    private static Command Tell(ConnectionOptions connection, string verb, string description, Func<ParseResult, string, object> request)
     {
         var id = new Argument<string>("rollout");
-        var reason = new Option<string>("--reason") { Required = true, Description = "Why." };
-        var command = new Command("abort", "End a rollout and send all traffic back to the stable version.") { id, reason };
+        var reason = new Option<string>("--reason") { Required = true, Description = "Why; kept in the audit trail." };
+        var command = new Command(verb, description) { id, reason };
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var rollout = await client.PostAsync<RolloutResponse>(
-                $"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/abort", new AbortRolloutRequest(args.GetRequiredValue(reason)), ct);
+            var rollout = await client.PostAsync<RolloutResponse>($"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/{verb}", request(args, args.GetRequiredValue(reason)), ct);
             return connection.Print(args, rollout, console => Draw(console, rollout));
         });
         return command;
+    }
+
+    private static Command Replay(ConnectionOptions connection)
+    {
+        var id = new Argument<string>("rollout");
+        var spec = new Option<FileInfo?>("--spec") { Description = "A file with another rollout definition: what would have happened under it." };
+        var command = new Command("replay", "Ask the rules about a rollout's stored evidence again; fails when a decision comes out otherwise.") { id, spec };
+        command.SetAction(async (args, ct) =>
+        {
+            using var client = connection.Connect(args);
+            var file = args.GetValue(spec);
+            if (file is { Exists: false })
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, $"'--spec' names no file '{file}'; give it the path of a rollout definition.");
+            }
+
+            var definition = file is null ? null : await File.ReadAllTextAsync(file.FullName, ct);
+            var replay = await client.PostAsync<RolloutReplayResponse>($"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/replay", new ReplayRolloutRequest(definition), ct);
+            _ = connection.Print(args, replay, console => Draw(console, replay, file is not null));
+            // Under another definition a difference is the answer, not a fault.
+            return replay.Differences == 0 || file is not null ? ExitCode.Ok : ExitCode.FailedCheck;
+        });
+        return command;
+    }
+
+    private static void Draw(IAnsiConsole console, RolloutReplayResponse replay, bool otherDefinition)
+    {
+        var table = new Table().Border(TableBorder.Rounded).AddColumn(new TableColumn("#").RightAligned()).AddColumns("When", "Step", "Decided", "Replayed", "Equal", "Why");
+        foreach (var look in replay.Looks)
+        {
+            table.AddRow(
+                look.Seq.ToString(CultureInfo.InvariantCulture), look.At.UtcDateTime.ToString("s", CultureInfo.InvariantCulture), look.Step.ToString(CultureInfo.InvariantCulture),
+                look.Stored.ToString(), look.Replayed?.ToString() ?? "-", look.Equal switch { true => "yes", false => "[red]no[/]", null => "-" }, Markup.Escape(look.Text));
+        }
+
+        console.Write(table);
+        var asked = replay.Looks.Count(look => look.Equal is not null);
+        console.MarkupLineInterpolated($"Rollout {replay.Rollout} under {replay.Definition}: {asked} of {replay.Looks.Count} decisions asked again, [bold]{replay.Differences} different[/].");
+        if (otherDefinition && replay.Differences > 0)
+        {
+            console.MarkupLine("After the first different decision, the evidence is still that of the rollout as it went.");
+        }
     }
 
     private static void Draw(IAnsiConsole console, RolloutResponse rollout)
@@ -84,5 +145,9 @@ internal static class RolloutCommand
 
         console.Write(table);
         console.MarkupLineInterpolated($"Rollout {rollout.Id} of {rollout.Model} {rollout.Version} (stable {rollout.StableVersion}): [bold]{rollout.Status}[/]. {rollout.EndReason ?? ""}");
+        if (rollout.Pause is { } pause)
+        {
+            console.MarkupLineInterpolated($"[yellow]Paused[/] by {pause.By}: {pause.Reason}. A breach still takes it back; [bold]slipway rollout resume {rollout.Id} --reason WHY[/] lets it go on.");
+        }
     }
 }

@@ -10,3 +10,16 @@ public sealed record StartRolloutRequest(string Model, string Version, string Re
 /// <summary>Ends a running rollout and sends all traffic back to the stable version.</summary>
 /// <param name="Reason">Why; kept in the audit trail.</param>
 public sealed record AbortRolloutRequest(string Reason);
+
+/// <summary>Keeps a running rollout in its step until it is resumed; a breach still takes it back.</summary>
+/// <param name="Reason">Why; kept in the audit trail.</param>
+public sealed record PauseRolloutRequest(string Reason);
+
+/// <summary>Lets a paused rollout go on.</summary>
+/// <param name="Reason">Why; kept in the audit trail.</param>
+public sealed record ResumeRolloutRequest(string Reason);
+
+/// <summary>Takes a running rollout on without waiting for its step's conditions.</summary>
+/// <param name="Reason">Why; kept in the audit trail.</param>
+/// <param name="ToFull">True finishes the rollout; otherwise the next step begins.</param>
+public sealed record PromoteRolloutRequest(string Reason, bool ToFull = false);

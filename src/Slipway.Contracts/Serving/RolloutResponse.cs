@@ -43,7 +43,7 @@ public enum RolloutStepStatus
     /// <summary>Under way.</summary>
     Running,
 
-    /// <summary>Its conditions were met.</summary>
+    /// <summary>Its conditions were met, or a person went on without them; the decision log says which.</summary>
     Passed,
 
     /// <summary>The rollout ended in it.</summary>
@@ -96,10 +96,17 @@ public sealed record RolloutDecisionResponse(
 /// <param name="RestoreMs">Milliseconds from the detected breach (or the abort) to restored routes; null unless it was stopped.</param>
 /// <param name="Steps">The steps.</param>
 /// <param name="Decisions">The decision log, oldest first; empty in listings.</param>
+/// <param name="Pause">Null unless a person has paused it; it then still runs, and goes back on a breach.</param>
 public sealed record RolloutResponse(
     string Id, string Model, string Version, string StableVersion, RolloutStatus Status, int Step, string Spec, double Alpha, double AlphaPerCheck,
     string RequestedBy, string StartReason, DateTimeOffset StartedAt, DateTimeOffset? EndedAt, string? EndReason, double? RestoreMs,
-    IReadOnlyList<RolloutStepResponse> Steps, IReadOnlyList<RolloutDecisionResponse> Decisions);
+    IReadOnlyList<RolloutStepResponse> Steps, IReadOnlyList<RolloutDecisionResponse> Decisions, RolloutPause? Pause = null);
+
+/// <summary>Who keeps a rollout in its step.</summary>
+/// <param name="At">Since when.</param>
+/// <param name="By">Who.</param>
+/// <param name="Reason">Why.</param>
+public sealed record RolloutPause(DateTimeOffset At, string By, string Reason);
 
 /// <summary>Answer of <c>GET /rollouts</c>.</summary>
 /// <param name="Rollouts">Newest first.</param>

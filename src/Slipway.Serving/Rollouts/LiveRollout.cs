@@ -16,7 +16,7 @@ internal sealed class LiveRollout(RolloutSpec spec)
 
     public RolloutSpec Spec { get; } = spec;
 
-    /// <summary>One at a time: a look of the controller, or an abort.</summary>
+    /// <summary>One at a time: a look of the controller, or a person's word.</summary>
     public SemaphoreSlim Turn { get; } = new(1, 1);
 
     /// <summary>The newest decision, for readers; null before the first look.</summary>
@@ -103,4 +103,4 @@ internal sealed class LiveRollout(RolloutSpec spec)
 internal sealed record LookedAt(int Step, RolloutDecision Decision, RolloutEvidence Evidence);
 
 /// <summary>A rollback that has happened on the routes.</summary>
-internal sealed record Restored(RolloutDecision Decision, RolloutEvidence Evidence, double RestoreMs);
+internal sealed record Restored(RolloutDecision Decision, RolloutEvidence Evidence, DateTimeOffset? At, double RestoreMs);

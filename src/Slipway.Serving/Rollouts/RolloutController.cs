@@ -22,8 +22,10 @@ internal sealed class RolloutController(
 {
     private const string LeaseName = "rollouts";
 
-    // Holds that change their words are stored, but not more often than this.
+    // Holds that change a verdict are stored, but not more often than this, nor than a two-hundredth of the rollout's age: one that
+    // flickers for a month leaves two thousand rows and not millions.
     private static readonly TimeSpan HoldsApart = TimeSpan.FromSeconds(1);
+    private const int HoldsAgeParts = 200;
     private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(5);
 
     private readonly ConcurrentDictionary<string, LiveRollout> _live = new(StringComparer.Ordinal);
@@ -94,7 +96,7 @@ internal sealed class RolloutController(
             var began = Stopwatch.GetTimestamp();
             router.ClearCandidate(row.Model, "rolled_back", reason);
             // Should the row not be written, the next look must end the rollout too, and not bring the candidate back.
-            var restored = new Restored(Stop($"Aborted by {by.Name}: {reason}"), RolloutEvidence.None, Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+            var restored = new Restored(Stop($"Aborted by {by.Name}: {reason}"), RolloutEvidence.None, null, Stopwatch.GetElapsedTime(began).TotalMilliseconds);
             live.Pending = restored;
             var ended = await store.AbortAsync(row, reason, restored.RestoreMs, by, cancellationToken);
             await WithdrawPromotionAsync(row, reason, by, cancellationToken);
@@ -104,6 +106,87 @@ internal sealed class RolloutController(
         finally
         {
             live.Turn.Release();
+        }
+    }
+
+    /// <summary>Keeps a rollout in its step, with its traffic as it is, until it is resumed. Breaches still take it back.</summary>
+    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended, or is paused already.</exception>
+    public Task<RolloutRow> PauseAsync(string id, string reason, Caller by, CancellationToken cancellationToken) => InTurnAsync(id, reason, "pause", (row, _) =>
+        row.Pause is { } pause
+            ? throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} is paused already, by {pause.By}: {pause.Reason}.")
+            : store.PauseAsync(row, pause: true, reason, by, cancellationToken), cancellationToken);
+
+    /// <summary>Lets a paused rollout go on.</summary>
+    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended, or is not paused.</exception>
+    public Task<RolloutRow> ResumeAsync(string id, string reason, Caller by, CancellationToken cancellationToken) => InTurnAsync(id, reason, "resume", (row, _) =>
+        row.Pause is null
+            ? throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} is not paused; there is nothing to resume.")
+            : store.PauseAsync(row, pause: false, reason, by, cancellationToken), cancellationToken);
+
+    /// <summary>Begins the next step, or finishes, without waiting for the step's conditions. A paused rollout stays paused in the next step.</summary>
+    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended, or what follows needs an approved promotion and there is none.</exception>
+    public Task<RolloutRow> PromoteAsync(string id, string reason, bool toFull, Caller by, CancellationToken cancellationToken) => InTurnAsync(id, reason, "promote", async (row, live) =>
+    {
+        if (router.Find(row.Model)?.Stable?.Version != row.StableVersion || !TryRoute(row, live, out _))
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} has no traffic to move yet: versions {row.StableVersion} and {row.Version} of '{row.Model}' must both be loaded; try again, and see the server's log.");
+        }
+
+        var full = toFull || row.Step == live.Spec.Steps.Count - 1;
+        var approved = promotions.Approved(row.Model, row.Version);
+        if (!approved && (full || RolloutRules.NeedsApproval(live.Spec, row.Step)))
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"Version {row.Version} of '{row.Model}' has no approved promotion to production, which all traffic needs; ask another user to approve one.");
+        }
+
+        // What was passed over is kept with the decision.
+        var evidence = live.Collect(router.Find(row.Model)!, approved);
+        var found = RolloutRules.Decide(live.Spec, RolloutState.Of(row), evidence, clock.GetUtcNow());
+        if (found.Action == RolloutAction.RollBack)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} is about to go back: {found.Reason}");
+        }
+
+        if (full)
+        {
+            await promotions.ExecuteAsync(row.Model, row.Version, by, cancellationToken);
+            // The routes stay until serving has made the version the stable one.
+            var completed = await store.PromoteAsync(row, found with { Action = RolloutAction.Complete, Reason = $"Promoted to all traffic by {by.Name}: {reason}" }, evidence, reason, by, cancellationToken);
+            _live.TryRemove(id, out _);
+            return completed;
+        }
+
+        var next = await store.PromoteAsync(row, found with { Action = RolloutAction.Advance, Reason = $"Promoted to the next step by {by.Name}: {reason}" }, evidence, reason, by, cancellationToken);
+        TryRoute(next, live, out _);
+        return next;
+    }, cancellationToken);
+
+    private async Task<RolloutRow> InTurnAsync(string id, string reason, string verb, Func<RolloutRow, LiveRollout, Task<RolloutRow>> act, CancellationToken cancellationToken)
+    {
+        Demand(reason, "reason");
+        var row = store.Get(id);
+        DemandRunning(row, verb);
+        var live = LiveOf(row);
+        await live.Turn.WaitAsync(cancellationToken);
+        try
+        {
+            row = store.Get(id);
+            DemandRunning(row, verb);
+            return live.Pending is null ? await act(row, live)
+                : throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} is going back ({live.Pending.Decision.Reason}); there is nothing to {verb}.");
+        }
+        finally
+        {
+            live.Turn.Release();
+        }
+    }
+
+    private static void DemandRunning(RolloutRow row, string verb)
+    {
+        if (row.Status != RolloutStatus.Running)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {row.Id} has ended already ({row.EndReason}); there is nothing to {verb}.");
         }
     }
 
@@ -181,20 +264,20 @@ internal sealed class RolloutController(
 
             if (stable.Version == row.Version)
             {
-                await RecordAsync(row, live, new RolloutDecision(RolloutAction.Complete, $"Version {row.Version} is in production.", []), RolloutEvidence.None, lease, cancellationToken);
+                await RecordAsync(row, live, new RolloutDecision(RolloutAction.Complete, $"Version {row.Version} is in production.", []), RolloutEvidence.None, null, lease, cancellationToken);
                 return;
             }
 
             if (stable.Version != row.StableVersion)
             {
                 await RollBackAsync(row, live, Stop($"The production version changed from {row.StableVersion} to {stable.Version} during the rollout; its evidence is against a version that is gone."),
-                    RolloutEvidence.None, lease, cancellationToken);
+                    RolloutEvidence.None, null, lease, cancellationToken);
                 return;
             }
 
             if (!TryRoute(row, live, out var fault))
             {
-                await RollBackAsync(row, live, Stop($"Version {row.Version} can no longer be loaded: {fault}"), RolloutEvidence.None, lease, cancellationToken);
+                await RollBackAsync(row, live, Stop($"Version {row.Version} can no longer be loaded: {fault}"), RolloutEvidence.None, null, lease, cancellationToken);
                 return;
             }
 
@@ -210,31 +293,32 @@ internal sealed class RolloutController(
     {
         await ReadLabelsAsync(row, live, cancellationToken);
         var evidence = live.Collect(router.Find(row.Model)!, promotions.Approved(row.Model, row.Version));
-        var decision = RolloutRules.Decide(live.Spec, new RolloutState(row.Step, row.StepStartedAt), evidence, clock.GetUtcNow());
+        var now = clock.GetUtcNow();
+        var decision = RolloutRules.Decide(live.Spec, RolloutState.Of(row), evidence, now);
         live.Latest = new LookedAt(row.Step, decision, evidence);
         switch (decision.Action)
         {
             case RolloutAction.RollBack:
-                await RollBackAsync(row, live, decision, evidence, lease, cancellationToken);
+                await RollBackAsync(row, live, decision, evidence, now, lease, cancellationToken);
                 break;
             case RolloutAction.Complete:
-                await CompleteAsync(row, live, decision, evidence, lease, cancellationToken);
+                await CompleteAsync(row, live, decision, evidence, now, lease, cancellationToken);
                 break;
             case RolloutAction.Advance:
-                var next = await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+                var next = await RecordAsync(row, live, decision, evidence, now, lease, cancellationToken);
                 TryRoute(next, live, out _);
                 break;
             default:
-                await StoreHoldAsync(row, live, decision, evidence, lease, cancellationToken);
+                await StoreHoldAsync(row, live, decision, evidence, now, lease, cancellationToken);
                 break;
         }
     }
 
-    private async Task RollBackAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    private async Task RollBackAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset? at, Lease lease, CancellationToken cancellationToken)
     {
         var detected = Stopwatch.GetTimestamp();
         router.ClearCandidate(row.Model, "rolled_back", decision.Reason);
-        live.Pending = new Restored(decision, evidence, Stopwatch.GetElapsedTime(detected).TotalMilliseconds);
+        live.Pending = new Restored(decision, evidence, at, Stopwatch.GetElapsedTime(detected).TotalMilliseconds);
         logger.LogWarning("Rollout {Rollout} of {Model} {Version} went back to {Stable}: {Reason}", row.Id, row.Model, row.Version, row.StableVersion, decision.Reason);
         await RecordRollbackAsync(row, live, live.Pending, lease, cancellationToken);
     }
@@ -242,12 +326,12 @@ internal sealed class RolloutController(
     // Tried again with each look until it is written: the routes are back, and the record must follow.
     private async Task RecordRollbackAsync(RolloutRow row, LiveRollout live, Restored restored, Lease lease, CancellationToken cancellationToken)
     {
-        await store.RecordAsync(row, restored.Decision, restored.Evidence, lease, restored.RestoreMs, cancellationToken);
+        await store.RecordAsync(row, restored.Decision, restored.Evidence, restored.At, lease, restored.RestoreMs, cancellationToken);
         _live.TryRemove(row.Id, out _);
         await WithdrawPromotionAsync(row, restored.Decision.Reason, Caller.System("rollouts"), cancellationToken);
     }
 
-    private async Task CompleteAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    private async Task CompleteAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset at, Lease lease, CancellationToken cancellationToken)
     {
         try
         {
@@ -259,32 +343,32 @@ internal sealed class RolloutController(
             var gate = new RolloutGateReading("approval", "limit", GateVerdict.Waiting, null, null, null, null, text);
             var hold = new RolloutDecision(RolloutAction.Hold, text, [.. decision.Gates, gate]);
             live.Latest = new LookedAt(row.Step, hold, evidence);
-            await StoreHoldAsync(row, live, hold, evidence, lease, cancellationToken);
+            await StoreHoldAsync(row, live, hold, evidence, null, lease, cancellationToken);
             return;
         }
 
         // The routes stay: the candidate answers everything until serving has made it the stable version.
-        await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+        await RecordAsync(row, live, decision, evidence, at, lease, cancellationToken);
         _live.TryRemove(row.Id, out _);
     }
 
-    private async Task StoreHoldAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+    private async Task StoreHoldAsync(RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset? at, Lease lease, CancellationToken cancellationToken)
     {
         var signature = $"{row.Step}:{string.Join(",", decision.Gates.Select(gate => $"{gate.Gate}/{gate.Check}/{gate.Verdict}"))}";
         var now = clock.GetUtcNow();
-        if (signature == live.StoredSignature || now - live.StoredAt < HoldsApart)
+        if (signature == live.StoredSignature || now - live.StoredAt < TimeSpan.FromTicks(Math.Max(HoldsApart.Ticks, (now - row.StartedAt).Ticks / HoldsAgeParts)))
         {
             return;
         }
 
-        await RecordAsync(row, live, decision, evidence, lease, cancellationToken);
+        await RecordAsync(row, live, decision, evidence, at, lease, cancellationToken);
         (live.StoredSignature, live.StoredAt) = (signature, now);
     }
 
     private async Task<RolloutRow> RecordAsync(
-        RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, Lease lease, CancellationToken cancellationToken)
+        RolloutRow row, LiveRollout live, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset? at, Lease lease, CancellationToken cancellationToken)
     {
-        var stored = await store.RecordAsync(row, decision, evidence, lease, null, cancellationToken);
+        var stored = await store.RecordAsync(row, decision, evidence, at, lease, null, cancellationToken);
         if (decision.Action == RolloutAction.Complete)
         {
             _live.TryRemove(row.Id, out _);

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Slipway.Contracts.Serving;
 
 namespace Slipway.Serving.Rollouts;
 
@@ -86,4 +87,11 @@ internal sealed record QualityEvidence(long Pairs, double SumDifference, double 
 /// <summary>Where a running rollout stands.</summary>
 /// <param name="Step">Index into the steps, from 0.</param>
 /// <param name="StepStartedAt">When it was entered.</param>
-internal sealed record RolloutState(int Step, DateTimeOffset StepStartedAt);
+/// <param name="Pause">Null unless a person keeps it in the step.</param>
+internal sealed record RolloutState(int Step, DateTimeOffset StepStartedAt, RolloutPause? Pause = null)
+{
+    public static RolloutState Of(RolloutRow row) => new(row.Step, row.StepStartedAt, row.Pause);
+}
+
+/// <summary>What the rules were asked beside the evidence; stored with the decision.</summary>
+internal sealed record DecisionMoment(RolloutState State, DateTimeOffset Now);

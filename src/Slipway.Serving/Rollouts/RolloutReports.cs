@@ -38,6 +38,6 @@ public sealed class RolloutReports
 
         return new RolloutResponse(
             row.Id, row.Model, row.Version, row.StableVersion, row.Status, row.Step + 1, $"{row.SpecName}@{row.SpecVersion}", spec.Alpha, spec.AlphaPerCheck,
-            row.RequestedBy, row.StartReason, row.StartedAt, row.EndedAt, endReason, row.RestoreMs, steps, decisions ? _store.Decisions(row.Id) : []);
+            row.RequestedBy, row.StartReason, row.StartedAt, row.EndedAt, endReason, row.RestoreMs, steps, decisions ? _store.Decisions(row.Id) : [], row.Pause);
     }
 }

@@ -56,13 +56,22 @@ internal static class RolloutRules
                 $"The step has lasted {Text(baked.TotalSeconds)} s of {Text(step.Bake.TotalSeconds)} s."));
         }
 
+        if (state.Pause is { } pause)
+        {
+            // A reading like any other, so that every breach still outweighs it.
+            gates.Add(new RolloutGateReading("paused", "limit", GateVerdict.Waiting, null, null, null, null, $"Paused by {pause.By}: {pause.Reason}."));
+        }
+
         // An unapproved version may be tried on a part of the traffic, but never take all of it.
-        if (!evidence.Approved && (state.Step == spec.Steps.Count - 1 || spec.Steps[state.Step + 1].Percent >= 100))
+        if (!evidence.Approved && NeedsApproval(spec, state.Step))
         {
             gates.Add(new RolloutGateReading("approval", "limit", GateVerdict.Waiting, null, null, null, null,
                 "The version has no approved promotion to production; ask another user to approve one."));
         }
     }
+
+    /// <summary>Whether what follows the step is all traffic, or production.</summary>
+    public static bool NeedsApproval(RolloutSpec spec, int step) => step == spec.Steps.Count - 1 || spec.Steps[step + 1].Percent >= 100;
 
     private static string NotCopied(PairEvidence? pairs) => pairs switch
     {

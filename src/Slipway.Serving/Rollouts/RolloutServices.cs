@@ -18,6 +18,8 @@ internal static class RolloutServices
         services.AddSingleton(provider => Path(provider.GetRequiredService<ModelRegistry>()));
         services.AddSingleton<RolloutController>();
         services.AddSingleton(provider => new RolloutReports(provider.GetRequiredService<RolloutController>(), provider.GetRequiredService<RolloutStore>()));
+        services.AddSingleton(provider => new RolloutControls(provider.GetRequiredService<RolloutController>(), provider.GetRequiredService<RolloutReports>()));
+        services.AddSingleton<RolloutReplay>();
         services.AddHostedService(provider => provider.GetRequiredService<RolloutController>());
         return services;
     }

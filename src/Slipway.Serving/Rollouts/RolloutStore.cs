@@ -17,7 +17,7 @@ internal sealed class RolloutStore(Database database)
         """
         id AS Id, model AS Model, version AS Version, stable_version AS StableVersion, spec_name AS SpecName, spec_version AS SpecVersion, status AS Status, step AS Step,
         step_started_at_ms AS StepStartedAtMs, requested_by AS RequestedBy, start_reason AS StartReason, started_at_ms AS StartedAtMs, ended_at_ms AS EndedAtMs,
-        end_reason AS EndReason, restore_ms AS RestoreMs
+        end_reason AS EndReason, restore_ms AS RestoreMs, paused_at_ms AS PausedAtMs, paused_by AS PausedBy, pause_reason AS PauseReason
         """;
 
     public RolloutRow? Find(string id) => database.Read(connection => Find(connection, id));
@@ -41,9 +41,16 @@ internal sealed class RolloutStore(Database database)
 
     public IReadOnlyList<RolloutDecisionResponse> Decisions(string id) => database.Read(connection => connection.Query<StoredDecision>(
         """
-        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence
+        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence, state AS State
           FROM rollout_decisions WHERE rollout_id = @id ORDER BY seq
         """, new { id }).Select(decision => decision.ToResponse()).ToList());
+
+    /// <summary>The decision log as it is stored, oldest first; steps from 1.</summary>
+    public IReadOnlyList<StoredLook> Looks(string id) => database.Read(connection => connection.Query<StoredDecision>(
+        """
+        SELECT seq AS Seq, at_ms AS AtMs, step AS Step, action AS Action, reason AS Reason, gates AS Gates, evidence AS Evidence, state AS State
+          FROM rollout_decisions WHERE rollout_id = @id ORDER BY seq
+        """, new { id }).Select(look => look.ToLook()).ToList());
 
     /// <summary>Stores a rollout that begins with its first step.</summary>
     /// <exception cref="SlipwayException">FailedPrecondition: one is running for the model.</exception>
@@ -88,28 +95,24 @@ internal sealed class RolloutStore(Database database)
     /// <param name="row">The rollout as it was when the decision was made.</param>
     /// <param name="decision">The decision.</param>
     /// <param name="evidence">What it was made from.</param>
+    /// <param name="at">When the rules were asked; null when the decision is not theirs.</param>
     /// <param name="lease">Fences off a controller that has lost its lease.</param>
     /// <param name="restoreMs">For a rollback: from the detected breach to restored routes.</param>
     /// <param name="cancellationToken">Cancels while the change still waits.</param>
-    public Task<RolloutRow> RecordAsync(RolloutRow row, RolloutDecision decision, RolloutEvidence evidence, Lease lease, double? restoreMs, CancellationToken cancellationToken) =>
+    public Task<RolloutRow> RecordAsync(RolloutRow row, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset? at, Lease lease, double? restoreMs, CancellationToken cancellationToken) =>
         database.WriteAsync(transaction =>
         {
             Leases.Demand(transaction, lease);
             DemandRunning(transaction.Connection, row);
             var by = Caller.System("rollouts");
-            AddDecision(transaction, row, decision, evidence);
+            AddDecision(transaction, row, decision, evidence, at);
             UpdateStep(transaction, row, decision, evidence);
             switch (decision.Action)
             {
                 case RolloutAction.Hold:
                     break;
                 case RolloutAction.Advance:
-                    transaction.Connection.Execute(
-                        """
-                        UPDATE rollouts SET step = @next, step_started_at_ms = @now WHERE id = @Id;
-                        UPDATE rollout_steps SET status = 'running', started_at_ms = @now WHERE rollout_id = @Id AND step = @next;
-                        """,
-                        new { row.Id, next = row.Step + 1, now = transaction.NowMs });
+                    EnterNext(transaction, row);
                     transaction.Audit(by, "rollout.advanced", row.Node, decision.Reason, new { step = row.Step + 1 }, new { step = row.Step + 2 });
                     break;
                 case RolloutAction.Complete:
@@ -142,6 +145,47 @@ internal sealed class RolloutStore(Database database)
             return Find(transaction.Connection, row.Id)!;
         }, cancellationToken);
 
+    /// <summary>Keeps a rollout in its step, or (without a reason to pause) lets it go on.</summary>
+    public Task<RolloutRow> PauseAsync(RolloutRow row, bool pause, string reason, Caller by, CancellationToken cancellationToken) =>
+        database.WriteAsync(transaction =>
+        {
+            DemandRunning(transaction.Connection, row);
+            transaction.Connection.Execute(
+                "UPDATE rollouts SET paused_at_ms = @at, paused_by = @by, pause_reason = @why WHERE id = @Id",
+                new { row.Id, at = pause ? transaction.NowMs : (long?)null, by = pause ? by.Name : null, why = pause ? reason : null });
+            transaction.Audit(by, pause ? "rollout.paused" : "rollout.resumed", row.Node, reason, new { step = row.Step + 1, paused = !pause }, new { step = row.Step + 1, paused = pause });
+            return Find(transaction.Connection, row.Id)!;
+        }, cancellationToken);
+
+    /// <summary>Enters the next step, or ends as completed, on a person's word.</summary>
+    public Task<RolloutRow> PromoteAsync(RolloutRow row, RolloutDecision decision, RolloutEvidence evidence, string reason, Caller by, CancellationToken cancellationToken) =>
+        database.WriteAsync(transaction =>
+        {
+            DemandRunning(transaction.Connection, row);
+            AddDecision(transaction, row, decision, evidence, null);
+            UpdateStep(transaction, row, decision, evidence);
+            var unmet = decision.Gates.Where(gate => gate.Verdict != GateVerdict.Quiet);
+            if (decision.Action == RolloutAction.Advance)
+            {
+                EnterNext(transaction, row);
+                transaction.Audit(by, "rollout.promoted", row.Node, reason, new { step = row.Step + 1, unmet }, new { step = row.Step + 2 });
+            }
+            else
+            {
+                End(transaction, row, RolloutStatus.Completed, decision.Reason, null);
+                transaction.Audit(by, "rollout.promoted", row.Node, reason, new { step = row.Step + 1, production = row.StableVersion, unmet }, new { production = row.Version });
+            }
+
+            return Find(transaction.Connection, row.Id)!;
+        }, cancellationToken);
+
+    private static void EnterNext(WriteTransaction transaction, RolloutRow row) => transaction.Connection.Execute(
+        """
+        UPDATE rollouts SET step = @next, step_started_at_ms = @now WHERE id = @Id;
+        UPDATE rollout_steps SET status = 'running', started_at_ms = @now WHERE rollout_id = @Id AND step = @next;
+        """,
+        new { row.Id, next = row.Step + 1, now = transaction.NowMs });
+
     private static void End(WriteTransaction transaction, RolloutRow row, RolloutStatus status, string reason, double? restoreMs)
     {
         transaction.Connection.Execute(
@@ -150,13 +194,23 @@ internal sealed class RolloutStore(Database database)
         transaction.Publish(EndedTopic, new { rollout = row.Id, row.Model, row.Version, status, reason });
     }
 
-    private static void AddDecision(WriteTransaction transaction, RolloutRow row, RolloutDecision decision, RolloutEvidence evidence) =>
+    private static void AddDecision(WriteTransaction transaction, RolloutRow row, RolloutDecision decision, RolloutEvidence evidence, DateTimeOffset? at) =>
         transaction.Connection.Execute(
             """
-            INSERT INTO rollout_decisions (rollout_id, seq, at_ms, step, action, reason, gates, evidence)
-            VALUES (@Id, (SELECT coalesce(max(seq), 0) + 1 FROM rollout_decisions WHERE rollout_id = @Id), @now, @Step, @action, @reason, @gates, @evidence)
+            INSERT INTO rollout_decisions (rollout_id, seq, at_ms, step, action, reason, gates, evidence, state)
+            VALUES (@Id, (SELECT coalesce(max(seq), 0) + 1 FROM rollout_decisions WHERE rollout_id = @Id), @now, @Step, @action, @reason, @gates, @evidence, @state)
             """,
-            new { row.Id, now = transaction.NowMs, row.Step, action = Name(decision.Action), reason = decision.Reason, gates = Json(decision.Gates), evidence = Json(evidence) });
+            new
+            {
+                row.Id,
+                now = transaction.NowMs,
+                row.Step,
+                action = Name(decision.Action),
+                reason = decision.Reason,
+                gates = Json(decision.Gates),
+                evidence = Json(evidence),
+                state = at is { } moment ? Json(new DecisionMoment(RolloutState.Of(row), moment)) : null,
+            });
 
     private static void UpdateStep(WriteTransaction transaction, RolloutRow row, RolloutDecision decision, RolloutEvidence evidence) =>
         transaction.Connection.Execute(
@@ -191,9 +245,9 @@ internal sealed class RolloutStore(Database database)
     private static void DemandRunning(DbConnection connection, RolloutRow row)
     {
         var now = Find(connection, row.Id);
-        if (now is not { Status: RolloutStatus.Running } || now.Step != row.Step)
+        if (now is not { Status: RolloutStatus.Running } || now.Step != row.Step || now.Pause != row.Pause)
         {
-            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {row.Id} is no longer in that step; look again.");
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {row.Id} has ended, moved on, or was paused or resumed in the meantime; look again.");
         }
     }
 
@@ -210,11 +264,13 @@ internal sealed class RolloutStore(Database database)
 
     private sealed record Stored(
         string Id, string Model, string Version, string StableVersion, string SpecName, long SpecVersion, string Status, long Step, long StepStartedAtMs,
-        string RequestedBy, string StartReason, long StartedAtMs, long? EndedAtMs, string? EndReason, double? RestoreMs)
+        string RequestedBy, string StartReason, long StartedAtMs, long? EndedAtMs, string? EndReason, double? RestoreMs,
+        long? PausedAtMs, string? PausedBy, string? PauseReason)
     {
         public RolloutRow ToRow() => new(
             Id, Model, Version, StableVersion, SpecName, SpecVersion, Parse<RolloutStatus>(Status), (int)Step, DateTimeOffset.FromUnixTimeMilliseconds(StepStartedAtMs),
-            RequestedBy, StartReason, DateTimeOffset.FromUnixTimeMilliseconds(StartedAtMs), Instant(EndedAtMs), EndReason, RestoreMs);
+            RequestedBy, StartReason, DateTimeOffset.FromUnixTimeMilliseconds(StartedAtMs), Instant(EndedAtMs), EndReason, RestoreMs,
+            Instant(PausedAtMs) is { } at ? new RolloutPause(at, PausedBy!, PauseReason!) : null);
     }
 
     private sealed record StoredStep(
@@ -226,8 +282,10 @@ internal sealed class RolloutStore(Database database)
             Requests, Errors, StableRequests, StableErrors, JsonSerializer.Deserialize<List<RolloutGateReading>>(Gates, JsonDefaults.Options)!);
     }
 
-    private sealed record StoredDecision(long Seq, long AtMs, long Step, string Action, string Reason, string Gates, string Evidence)
+    private sealed record StoredDecision(long Seq, long AtMs, long Step, string Action, string Reason, string Gates, string Evidence, string? State)
     {
+        public StoredLook ToLook() => new(Seq, DateTimeOffset.FromUnixTimeMilliseconds(AtMs), (int)Step + 1, Parse<RolloutAction>(Action), Reason, Gates, Evidence, State);
+
         public RolloutDecisionResponse ToResponse() => new(
             Seq, DateTimeOffset.FromUnixTimeMilliseconds(AtMs), (int)Step + 1, Parse<RolloutAction>(Action), Reason,
             JsonSerializer.Deserialize<List<RolloutGateReading>>(Gates, JsonDefaults.Options)!, JsonSerializer.Deserialize<JsonElement>(Evidence));

@@ -46,7 +46,7 @@ public static class PagesEndpoints
 
         pages.MapGet("/deployments", () => PageRoute.Of<DeploymentsPage>());
         pages.MapGet("/deployments/{model}", (string model) => PageRoute.Of<DeploymentPage>(new { Model = model }));
-        pages.MapGet("/rollouts/{id}", (string id) => PageRoute.Of<RolloutPage>(new { Id = id }));
+        pages.MapRolloutPages();
 
         pages.MapGet("/monitors", () => PageRoute.Of<MonitorsPage>());
         pages.MapGet("/monitors/{name}", (string name) => PageRoute.Of<MonitorPage>(new { Name = name }));

@@ -220,6 +220,7 @@ internal sealed class RouteTargets
         Add("/approvals/*", OfPromotions(), "POST");
         Add("/deployments/{model}", Models("the model", fields => fields.Route("model")));
         Add("/rollouts/{id}", Models("the model of the rollout", fields => Known(fields.Route("id"), _rollouts.Get).Select(rollout => rollout.Model)));
+        Add("/rollouts/{id}/*", new RouteTarget.Named("the model of the rollout, in production", fields => Known(fields.Route("id"), _rollouts.Get).Select(rollout => Resource.Model(rollout.Model, Production))), "POST");
         Add("/monitors/{name}/*", Models("the monitor's model", fields => MonitorsToModels(fields.Route("name"))));
         foreach (var everything in (string[])["/", "/home/live", "/search", "/models", "/approvals", "/deployments", "/monitors", "/governance", "/governance/audit", "/governance/audit/check", "/lineage", "/governance/documents/{file}"])
         {
