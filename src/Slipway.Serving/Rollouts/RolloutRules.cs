@@ -196,9 +196,10 @@ internal static class RolloutRules
                 : !enough ? GateVerdict.Waiting
                 : mean > drop ? GateVerdict.Leaning
                 : GateVerdict.Quiet;
-            gates.Add(Deferred(new RolloutGateReading("quality", "stable", verdict, Finite(mean), drop, e, threshold,
-                Say(verdict, $"{name} is worse than the stable version's by {Text(mean)} on {quality.Pairs} labelled requests both answered, limit {Text(drop)}",
-                    quality.Pairs, trigger.MinLabels, e, threshold)), required, trigger));
+            var words = quality.Pairs == 0 ? $"{name} is not compared yet: no labelled request that both answered"
+                : $"{name} is {(mean == 0 ? "that of the stable version" : $"{(mean > 0 ? "worse" : "better")} than the stable version's by {Text(Math.Abs(mean))}")} on {quality.Pairs} labelled requests both answered, worst allowed {Text(drop)}";
+            gates.Add(Deferred(
+                new RolloutGateReading("quality", "stable", verdict, Finite(mean), drop, e, threshold, Say(verdict, words, quality.Pairs, trigger.MinLabels, e, threshold)), required, trigger));
         }
     }
 

@@ -4,7 +4,6 @@ using Slipway.Contracts;
 using Slipway.Native.Onnx;
 using Slipway.Serving;
 using Slipway.Serving.Grpc;
-using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
