@@ -352,7 +352,7 @@ public sealed class QueueTests
     public async Task Over_grpc_too_much_at_once_is_resource_exhausted()
     {
         var server = new GrpcServer();
-        server.Add("busy", TensorModels.SumAndDifference(OnnxElementType.Float, null, -1, 2), config: "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 300000 default_queue_policy { max_queue_size: 1 } }");
+        server.Add("busy", TensorModels.SumAndDifference(OnnxElementType.Float, null, -1, 2), config: "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 3000000 default_queue_policy { max_queue_size: 1 } }");
         await server.InitializeAsync();
         try
         {
