@@ -121,7 +121,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             if (end == QueueEnd.Turn && (cancellationToken.IsCancellationRequested || request.Deadline <= Stopwatch.GetTimestamp()))
             {
                 // Its turn came too late by the time the thread pool came to it.
-                queue.Leave(Stopwatch.GetTimestamp());
+                queue.GiveBack();
                 cancellationToken.ThrowIfCancellationRequested();
                 end = QueueEnd.Expired;
             }
@@ -152,10 +152,26 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         return Outcome.Refused(status, message, queue.RetryAfterSeconds);
     }
 
-    /// <summary>Runs several requests of one version as one; each by itself when that fails, so that no request suffers from another's.</summary>
     private void RunTogether(List<QueuedRequest> batch)
     {
         var entered = Stopwatch.GetTimestamp();
+        try
+        {
+            RunTogether(batch, entered);
+        }
+        catch (Exception e)
+        {
+            // Not the model's own failures, which are outcomes: no memory for the joined rows, say.
+            foreach (var request in batch)
+            {
+                request.Outcome = request.Outcome with { Entered = entered, Scored = Stopwatch.GetTimestamp(), Status = StatusCodes.Status500InternalServerError, Message = Failed(request.Outcome.Arm!, e) };
+            }
+        }
+    }
+
+    /// <summary>Runs several requests of one version as one; each by itself when that fails, so that no request suffers from another's.</summary>
+    private void RunTogether(List<QueuedRequest> batch, long entered)
+    {
         var model = batch[0].Outcome.Arm!.Model;
         if (batch.Count > 1 && (model.Tensors is { } tensors ? tensors.TryRunTogether(batch) : TryRunTogether(model, batch)))
         {

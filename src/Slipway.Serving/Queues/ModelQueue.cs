@@ -134,6 +134,12 @@ internal sealed class ModelQueue : IDisposable
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds / requests;
         var mean = Volatile.Read(ref _meanSeconds);
         Volatile.Write(ref _meanSeconds, mean == 0 ? seconds : mean + ((seconds - mean) * 0.05)); // A lost update of two at once does not matter.
+        GiveBack();
+    }
+
+    /// <summary>Gives back a run that nothing was done with.</summary>
+    public void GiveBack()
+    {
         Interlocked.Decrement(ref _running);
         if (Volatile.Read(ref _waitingCount) > 0)
         {
@@ -143,7 +149,7 @@ internal sealed class ModelQueue : IDisposable
 
     /// <summary>Waits for a run.</summary>
     /// <param name="request">Keeps its own scratch.</param>
-    /// <param name="runTogether">Runs several requests and completes each; null when this version's requests run by themselves.</param>
+    /// <param name="runTogether">Runs several requests and leaves each its outcome; never throws. Null when this version's requests run by themselves.</param>
     /// <param name="cancellationToken">Gives the place in the queue to others.</param>
     /// <exception cref="OperationCanceledException">Nobody waits for the answer any more.</exception>
     public async Task<QueueEnd> WaitAsync(QueuedRequest request, Action<List<QueuedRequest>>? runTogether, CancellationToken cancellationToken)
@@ -276,8 +282,7 @@ internal sealed class ModelQueue : IDisposable
         var began = Stopwatch.GetTimestamp();
         if (batch.Count == 0)
         {
-            Interlocked.Decrement(ref _running);
-            Dispatch();
+            GiveBack();
             return;
         }
 

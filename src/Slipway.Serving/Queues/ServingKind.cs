@@ -52,6 +52,11 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
             };
         }
 
+        if (settings is { BatchRowsMax: > 1, WaitingMax: 0 })
+        {
+            yaml.Fault("queue.max", "must be at least 1 beside 'batching', whose requests gather in the queue");
+        }
+
         if (yaml.OptionalMap("cache") is { } cache)
         {
             settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };

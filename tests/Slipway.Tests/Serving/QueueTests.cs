@@ -302,6 +302,8 @@ public sealed class QueueTests
 
         var fault = Assert.Throws<SlipwayException>(() => kind.Validate(DefinitionYaml.Parse("kind: serving\nname: x\ninstances: 0\nqueue: {max_wait: 2d}\nbatching: {max_delay_ms: 5}\n")));
         Assert.All(["instances", "queue.max_wait", "batching.max_rows"], field => Assert.Contains(field, fault.Message, StringComparison.Ordinal));
+        var nowhere = Assert.Throws<SlipwayException>(() => kind.Validate(DefinitionYaml.Parse("kind: serving\nname: x\nqueue: {max: 0}\nbatching: {max_rows: 8}\n")));
+        Assert.Contains("'queue.max' must be at least 1 beside 'batching'", nowhere.Message, StringComparison.Ordinal);
     }
 
     [Fact, Trait("capability", "X-40"), Trait("capability", "MON-10")]
