@@ -159,6 +159,7 @@ public sealed class AccessOfRoutesTests
                 BaseAddress = new Uri(app.Urls.First(url => !url.EndsWith($":{grpcPort}", StringComparison.Ordinal)).Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal)),
             };
             await use(app, client);
+            await app.StopAsync(CancellationToken.None);
         }
         finally
         {
