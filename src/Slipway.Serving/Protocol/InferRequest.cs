@@ -59,6 +59,9 @@ internal sealed partial class InferRequest
 
     public int Rows { get; private set; }
 
+    /// <summary>Length of the body it was read from.</summary>
+    public long BodyBytes => _bodyBytes;
+
     /// <summary>The request's own id; empty when it gave none.</summary>
     public ReadOnlySpan<byte> Id => _id.AsSpan(0, _idLength);
 

@@ -131,7 +131,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 QueueEnd.Turn => Run(mine, prepared, queue),
                 QueueEnd.Ran => request.Outcome,
                 QueueEnd.Full => Overloaded(prepared, queue, StatusCodes.Status429TooManyRequests,
-                    $"{queue.Settings.WaitingMax} requests wait for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' already; try again in {queue.RetryAfterSeconds} s, or send less."),
+                    $"{queue.Waiting} requests wait for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' already; try again in {queue.RetryAfterSeconds} s, or send less."),
                 _ => Overloaded(prepared, queue, StatusCodes.Status503ServiceUnavailable,
                     $"The request waited {wait.TotalMilliseconds:0} ms for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' and was not run; try again in {queue.RetryAfterSeconds} s, or allow more time."),
             };
@@ -500,6 +500,9 @@ internal sealed class InferScratch
 
         return Answer;
     }
+
+    /// <summary>What it holds while it waits.</summary>
+    public long Bytes => Tensors?.Inputs.Sum(input => (long)input.Data.Count) ?? Request.BodyBytes;
 
     /// <summary>How long the request allows for waiting; zero when it does not say.</summary>
     public TimeSpan Timeout => TimeSpan.FromMicroseconds(Tensors?.TimeoutUs ?? Request.TimeoutUs);

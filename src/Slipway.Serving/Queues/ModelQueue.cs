@@ -66,6 +66,7 @@ internal sealed class ModelQueue : IDisposable
     private int _running;
     private int _waitingCount;
     private int _waitingRows;
+    private long _waitingBytes;
     private int _batchesCalled;
     private bool _timerSet;
     private long _order;
@@ -175,7 +176,7 @@ internal sealed class ModelQueue : IDisposable
         lock (_lock)
         {
             _runTogether = runTogether;
-            if (_waiting.Count >= _settings.WaitingMax)
+            if (_waiting.Count >= _settings.WaitingMax || (_waiting.Count > 0 && _waitingBytes + request.Scratch.Bytes > _settings.WaitingBytesMax))
             {
                 return false;
             }
@@ -199,6 +200,7 @@ internal sealed class ModelQueue : IDisposable
     {
         Volatile.Write(ref _waitingCount, _waitingCount + sign);
         _waitingRows += sign * request.Scratch.Rows;
+        _waitingBytes += sign * request.Scratch.Bytes;
     }
 
     private void Remove(QueuedRequest request, CancellationToken token)

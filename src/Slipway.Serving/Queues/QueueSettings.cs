@@ -12,6 +12,9 @@ public sealed record QueueSettings
     /// <summary>Requests that wait for a run; one more is refused with 429.</summary>
     public int WaitingMax { get; init; } = 256;
 
+    /// <summary>Bytes of all requests that wait, but that one may always wait; beyond it 429 too.</summary>
+    public long WaitingBytesMax { get; init; } = 256L << 20;
+
     /// <summary>How long a request waits; it is answered 503 after, and never run. A request's own <c>timeout</c> counts when it is shorter.</summary>
     public TimeSpan WaitMax { get; init; } = TimeSpan.FromSeconds(10);
 

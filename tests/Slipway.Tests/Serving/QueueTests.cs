@@ -51,6 +51,23 @@ public sealed class QueueTests
     }
 
     [Fact]
+    public async Task Requests_that_wait_are_bounded_by_their_bytes_too()
+    {
+        await using var host = await ServingHost.StartAsync();
+        using var model = new Held(host, new QueueSettings { Instances = 1, WaitingBytesMax = 250 });
+        var running = model.SendAsync(1);
+        await model.UntilRunningAsync();
+        var waiting = new[] { model.SendAsync(2), model.SendAsync(3) }; // 93 bytes each.
+        await model.UntilWaitingAsync(2);
+
+        using var refused = await model.SendAsync(4);
+        Assert.Equal(429, (int)refused.StatusCode);
+        model.LetGo();
+
+        Assert.Equal([1f, 2, 3], (await Task.WhenAll(new[] { running }.Concat(waiting).Select(AnswerAsync))).Order());
+    }
+
+    [Fact]
     public async Task A_slow_model_leaves_the_server_awake()
     {
         await using var host = await ServingHost.StartAsync();
