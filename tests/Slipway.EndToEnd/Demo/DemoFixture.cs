@@ -45,6 +45,12 @@ public sealed class DemoFixture : IAsyncLifetime
         if (ExitCode == 0)
         {
             _server = await RunningServer.StartAsync(Data, limit.Token);
+            // The model in production is loaded behind the first answer.
+            using var client = new HttpClient { BaseAddress = _server.Address };
+            while (!(await client.GetAsync(new Uri("/v2/health/ready", UriKind.Relative), limit.Token)).IsSuccessStatusCode)
+            {
+                await Task.Delay(20, limit.Token);
+            }
         }
     }
 
