@@ -5,9 +5,9 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
 using Slipway.Registry.External;
-using Slipway.Contracts.Identity;
 using Slipway.Storage;
 
 namespace Slipway.Registry;

@@ -12,9 +12,9 @@ internal sealed class DocumentComposer(ModelCard cards, Strategy strategies, Mat
     /// <param name="version">The version that a model card describes; null takes the one in production, else the newest.</param>
     public Task<DocumentDraft> ComposeAsync(
         DocumentType type, string? model, IReadOnlyDictionary<string, string> supplied, CancellationToken cancellationToken, string? version = null) => type switch
-    {
-        DocumentType.ModelCard => cards.ComposeAsync(model, version, supplied, cancellationToken),
-        DocumentType.Strategy => strategies.ComposeAsync(model, supplied, cancellationToken),
-        _ => maturity.ComposeAsync(model, supplied, cancellationToken),
-    };
+        {
+            DocumentType.ModelCard => cards.ComposeAsync(model, version, supplied, cancellationToken),
+            DocumentType.Strategy => strategies.ComposeAsync(model, supplied, cancellationToken),
+            _ => maturity.ComposeAsync(model, supplied, cancellationToken),
+        };
 }

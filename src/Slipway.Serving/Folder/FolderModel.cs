@@ -154,7 +154,10 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
 
         return settings with
         {
-            BatchRowsMax = batchMax, BatchDelay = TimeSpan.FromMilliseconds(Math.Round(delayUs / 1000d)), WaitingMax = (int)waiting, WaitMax = TimeSpan.FromMicroseconds(timeoutUs),
+            BatchRowsMax = batchMax,
+            BatchDelay = TimeSpan.FromMilliseconds(Math.Round(delayUs / 1000d)),
+            WaitingMax = (int)waiting,
+            WaitMax = TimeSpan.FromMicroseconds(timeoutUs),
         };
     }
 

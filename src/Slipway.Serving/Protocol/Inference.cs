@@ -181,7 +181,10 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 var failure = model.Tensors is null ? CheckOutputs(request.Outcome.Arm!, request.Scratch.Request.Outputs) : null;
                 request.Outcome = request.Outcome with
                 {
-                    Entered = entered, Scored = scored, Status = failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError, Message = failure,
+                    Entered = entered,
+                    Scored = scored,
+                    Status = failure is null ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError,
+                    Message = failure,
                 };
             }
 

@@ -3,8 +3,8 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
-using Slipway.Storage;
 using Slipway.Contracts.Tracking;
+using Slipway.Storage;
 using Slipway.Tracking.Mlflow;
 
 namespace Slipway.Tracking.Traces;

@@ -85,7 +85,9 @@ public sealed class GrpcServer : IAsyncLifetime
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, call.StartsWith('/') ? call : $"/inference.GRPCInferenceService/{call}")
         {
-            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new ByteArrayContent(body),
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new ByteArrayContent(body),
         };
         request.Content.Headers.ContentType = new("application/grpc");
         request.Headers.TryAddWithoutValidation("authorization", $"Bearer {token ?? Token}");

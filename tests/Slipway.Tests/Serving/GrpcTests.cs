@@ -36,7 +36,8 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
 
     private static ModelInferRequest One(string model, string datatype, long size, InferTensorContents contents, string name = "IN") => new()
     {
-        ModelName = model, Inputs = { new ModelInferRequest.Types.InferInputTensor { Name = name, Datatype = datatype, Shape = { size }, Contents = contents } },
+        ModelName = model,
+        Inputs = { new ModelInferRequest.Types.InferInputTensor { Name = name, Datatype = datatype, Shape = { size }, Contents = contents } },
     };
 
     [Fact, Trait("capability", "SRV-01")]
@@ -160,7 +161,9 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
             using var gone = new CancellationTokenSource(TimeSpan.FromMilliseconds(20 + i));
             using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
             {
-                Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+                Version = HttpVersion.Version20,
+                VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+                Content = new EndlessContent(),
             };
             request.Headers.TryAddWithoutValidation("authorization", $"Bearer {server.Token}");
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => server.Grpc.SendAsync(request, gone.Token));
@@ -176,7 +179,9 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         await own.InitializeAsync();
         using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
         {
-            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new EndlessContent(),
         };
         request.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
         var asking = own.Grpc.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
@@ -198,7 +203,9 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         own.App.Services.GetRequiredService<ServingOptions>().MessageWait = TimeSpan.FromMilliseconds(300);
         using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
         {
-            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new EndlessContent(),
         };
         request.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
 
@@ -210,7 +217,9 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         // One that has not begun may take its time.
         using var silent = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelStreamInfer")
         {
-            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(begins: false),
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new EndlessContent(begins: false),
         };
         silent.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
         var waiting = own.Grpc.SendAsync(silent, HttpCompletionOption.ResponseHeadersRead, Cancel);
@@ -275,7 +284,9 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         // A caller that never ends its message is not waited for beyond its deadline.
         using var request = new HttpRequestMessage(HttpMethod.Post, "/inference.GRPCInferenceService/ModelInfer")
         {
-            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = new EndlessContent(),
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new EndlessContent(),
         };
         request.Headers.TryAddWithoutValidation("authorization", $"Bearer {server.Token}");
         request.Headers.TryAddWithoutValidation("grpc-timeout", "200m");

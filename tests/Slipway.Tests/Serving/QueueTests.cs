@@ -304,7 +304,12 @@ public sealed class QueueTests
 
         var expected = new QueueSettings
         {
-            Instances = 3, WaitingMax = 100, WaitMax = TimeSpan.FromSeconds(2), BatchRowsMax = 32, BatchDelay = TimeSpan.FromMilliseconds(5), CacheEntries = 1000,
+            Instances = 3,
+            WaitingMax = 100,
+            WaitMax = TimeSpan.FromSeconds(2),
+            BatchRowsMax = 32,
+            BatchDelay = TimeSpan.FromMilliseconds(5),
+            CacheEntries = 1000,
         };
         Assert.Equal(expected, host.Router.Find(ServingHost.Model)!.Stable!.Model.Queue.Settings);
         var next = await host.RegisterAsync(intercept: 1);

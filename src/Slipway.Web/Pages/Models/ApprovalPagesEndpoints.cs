@@ -1,7 +1,7 @@
 using System.Globalization;
 using Slipway.Contracts;
-using Slipway.Contracts.Registry;
 using Slipway.Contracts.Identity;
+using Slipway.Contracts.Registry;
 using Slipway.Registry;
 using Slipway.Storage;
 using Slipway.Web.Pages.Experiments;
