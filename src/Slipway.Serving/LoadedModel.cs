@@ -74,6 +74,18 @@ public sealed class LoadedModel
     /// <summary>Scores rows; throws when the model fails.</summary>
     public ScoreRows Score { get; }
 
+    /// <summary>As <see cref="Score"/>, of a model that may be on another server.</summary>
+    internal Task ScoreAsync(ReadOnlyMemory<float> features, int rows, Memory<float> outputs, CancellationToken cancellationToken)
+    {
+        if (Backend is { } backend)
+        {
+            return backend.ScoreAsync(features, rows, outputs, MatrixName, OutputName, cancellationToken);
+        }
+
+        Score(features.Span, rows, outputs.Span);
+        return Task.CompletedTask;
+    }
+
     /// <summary>What a caller may send in place of features; null when only features are taken.</summary>
     public RequestInputs? Inputs { get; }
 
@@ -85,6 +97,12 @@ public sealed class LoadedModel
 
     /// <summary>The graph of a model that takes other tensors than a table of features; null when it scores features.</summary>
     public TensorModel? Tensors { get; }
+
+    /// <summary>What scores features when that waits for another server; null when <see cref="Score"/> does.</summary>
+    internal TensorModel? Backend { get; init; }
+
+    /// <summary>Whether its runs wait for another server rather than for this one's processors.</summary>
+    internal bool Waits => Backend is not null || Tensors is { Waits: true };
 
     /// <summary>Most rows of one request; 0 leaves the first dimension to the graph.</summary>
     public int BatchMax { get; init; }
@@ -109,6 +127,16 @@ public sealed class LoadedModel
 
     /// <summary>Its requests that run and wait.</summary>
     internal Queues.ModelQueue Queue { get; } = new();
+
+    /// <summary>Sets what the model's definition says. Requests may be running.</summary>
+    internal void Use(Queues.ServingSettings settings)
+    {
+        Queue.Settings = settings.Queue;
+        Log = settings.Log;
+    }
+
+    /// <summary>What of its predictions is logged. Set while requests run.</summary>
+    internal volatile Predictions.LogPolicy Log = Predictions.LogPolicy.All;
 
     /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
     internal volatile DeprecationNotice? Notice;

@@ -39,7 +39,7 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
         {
             if (!IsTable(version, session, names))
             {
-                var tensors = new TensorModel(session);
+                var tensors = new OnnxTensors(session);
                 tensors.WarmUp();
                 var general = new LoadedModel(version.Model, version.Version, tensors);
                 Prepare(general);
@@ -70,7 +70,7 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
         Notify(loaded);
         if (definitions.Find(ServingKind.Name, loaded.Model) is { } definition)
         {
-            loaded.Queue.Settings = ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings;
+            loaded.Use(ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings);
         }
     }
 

@@ -33,6 +33,8 @@ public static class ServingServices
         services.AddSingleton<PinnedVersions>();
         services.AddSingleton<PredictionLog>();
         services.AddSingleton<LoggedPredictions>();
+        services.AddSingleton<PredictionRetention>();
+        services.AddHostedService(provider => provider.GetRequiredService<PredictionRetention>());
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
         services.AddSingleton<IDefinitionKind, ServingKind>();

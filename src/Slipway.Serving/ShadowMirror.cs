@@ -11,11 +11,15 @@ namespace Slipway.Serving;
 /// <summary>Scores copies of the stable version's requests with the shadow, beside the request path: bounded, dropping and counting when full.</summary>
 internal sealed class ShadowMirror : BackgroundService
 {
+    // Tensors have no usual size; beside the number of copies that wait, their bytes are bounded.
+    private const long WaitingBytesMax = 256L << 20;
+
     private readonly ModelRouter _router;
     private readonly PredictionLog _log;
     private readonly ILogger<ShadowMirror> _logger;
     private readonly Channel<Copy> _copies;
     private readonly ConcurrentBag<Copy> _free = [];
+    private long _waitingBytes;
 
     public ShadowMirror(ServingOptions options, ModelRouter router, PredictionLog log, ILogger<ShadowMirror> logger)
     {
@@ -46,6 +50,27 @@ internal sealed class ShadowMirror : BackgroundService
         }
     }
 
+    /// <summary>Queues a copy of an answered request of tensors, which may not change any more; never waits.</summary>
+    public void MirrorTensors(RouteTable table, TensorRequest request, IReadOnlyList<AnswerTensor> answers, ReadOnlySpan<byte> key, ReadOnlySpan<byte> id, long atMs)
+    {
+        var shadow = table.Shadow!;
+        var comparison = table.Comparison!;
+        if (shadow.Model.Tensors is not { } tensors || tensors.Check(request, shadow.Model) is not null)
+        {
+            // It takes other inputs, or gives other outputs: there is nothing to compare.
+            comparison.CountIncomparable();
+            return;
+        }
+
+        var copy = new Copy();
+        copy.SetTensors(shadow, comparison, request, [.. answers], key, id, atMs);
+        if (Interlocked.Add(ref _waitingBytes, copy.Bytes) > WaitingBytesMax || !_copies.Writer.TryWrite(copy))
+        {
+            Interlocked.Add(ref _waitingBytes, -copy.Bytes);
+            comparison.CountDropped();
+        }
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await foreach (var copy in _copies.Reader.ReadAllAsync(stoppingToken))
@@ -53,9 +78,10 @@ internal sealed class ShadowMirror : BackgroundService
             // A slow shadow leaves thousands of copies behind; once its step is over they would only take time from the answers.
             if (_router.Find(copy.Shadow.Model.Model)?.Shadow == copy.Shadow)
             {
-                Score(copy);
+                await (copy.Request is null ? ScoreAsync(copy, stoppingToken) : ScoreTensorsAsync(copy, stoppingToken));
             }
 
+            Interlocked.Add(ref _waitingBytes, -copy.Bytes);
             if (copy.IsSmall)
             {
                 _free.Add(copy);
@@ -63,31 +89,53 @@ internal sealed class ShadowMirror : BackgroundService
         }
     }
 
-    private void Score(Copy copy)
+    private async Task ScoreAsync(Copy copy, CancellationToken cancellationToken)
     {
         var started = Stopwatch.GetTimestamp();
         var failed = false;
-        var outputs = copy.ShadowOutputs;
         try
         {
-            copy.Shadow.Model.Score(copy.Features, copy.Rows, outputs);
+            await copy.Shadow.Model.ScoreAsync(copy.Features, copy.Rows, copy.ShadowOutputs, cancellationToken);
             for (var row = 0; row < copy.Rows; row++)
             {
-                copy.Comparison.Record(copy.StableOutputs[row], outputs[row]);
-                copy.Comparison.CountInputs(copy.Features.Slice(row * copy.Shadow.Model.FeatureNames.Count, copy.Shadow.Model.FeatureNames.Count));
+                copy.Comparison.Record(copy.StableOutputs.Span[row], copy.ShadowOutputs.Span[row]);
+                copy.Comparison.CountInputs(copy.Features.Span.Slice(row * copy.Shadow.Model.FeatureNames.Count, copy.Shadow.Model.FeatureNames.Count));
             }
         }
-        catch (Exception e)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
             failed = true;
-            _logger.LogWarning(e, "Shadow version {Version} of {Model} failed a copied request", copy.Shadow.Version, copy.Shadow.Model.Model);
+            Warn(copy, e);
         }
 
         var latencyUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         copy.Comparison.RecordRun(latencyUs, failed);
         _log.Append(
-            copy.Shadow, copy.Id, copy.Keys, copy.KeyEnds, copy.AtMs, copy.EventMs, latencyUs, failed ? 500 : 200, copy.Rows, copy.Features, failed ? default : outputs);
+            copy.Shadow, copy.Id, copy.Keys, copy.KeyEnds, copy.AtMs, copy.EventMs, latencyUs, failed ? 500 : 200, copy.Rows, copy.Features.Span, failed ? default : copy.ShadowOutputs.Span);
     }
+
+    private async Task ScoreTensorsAsync(Copy copy, CancellationToken cancellationToken)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var failed = false;
+        var answers = new List<AnswerTensor>();
+        try
+        {
+            await copy.Shadow.Model.Tensors!.RunAsync(copy.Request!, answers, cancellationToken);
+            copy.Comparison.Record(copy.StableAnswers, answers);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            failed = true;
+            Warn(copy, e);
+        }
+
+        var latencyUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
+        copy.Comparison.RecordRun(latencyUs, failed);
+        _log.AppendTensors(copy.Shadow, copy.Id, copy.Keys, copy.AtMs, latencyUs, failed ? 500 : 200, copy.Request!.Inputs, failed ? [] : answers);
+    }
+
+    private void Warn(Copy copy, Exception e) => _logger.LogWarning(e, "Shadow version {Version} of {Model} failed a copied request", copy.Shadow.Version, copy.Shadow.Model.Model);
 
     private sealed class Copy
     {
@@ -116,13 +164,31 @@ internal sealed class ShadowMirror : BackgroundService
 
         public ReadOnlySpan<long> EventMs => _eventMs.AsSpan(0, Rows);
 
-        public ReadOnlySpan<float> Features => _features.AsSpan(0, _lengths.Features);
+        public ReadOnlyMemory<float> Features => _features.AsMemory(0, _lengths.Features);
 
-        public ReadOnlySpan<float> StableOutputs => _stable.AsSpan(0, Rows);
+        public ReadOnlyMemory<float> StableOutputs => _stable.AsMemory(0, Rows);
 
-        public Span<float> ShadowOutputs => _outputs.AsSpan(0, Rows);
+        public Memory<float> ShadowOutputs => _outputs.AsMemory(0, Rows);
 
-        public bool IsSmall => _features.Length <= 4096;
+        /// <summary>Null of a request of features.</summary>
+        public TensorRequest? Request { get; private set; }
+
+        public IReadOnlyList<AnswerTensor> StableAnswers { get; private set; } = [];
+
+        /// <summary>Of its tensors.</summary>
+        public long Bytes { get; private set; }
+
+        public bool IsSmall => _features.Length <= 4096 && Request is null;
+
+        public void SetTensors(
+            Arm shadow, ShadowStatistics comparison, TensorRequest request, IReadOnlyList<AnswerTensor> answers, ReadOnlySpan<byte> key, ReadOnlySpan<byte> id, long atMs)
+        {
+            (Shadow, Comparison, Rows, AtMs, Request, StableAnswers) = (shadow, comparison, 1, atMs, request, answers);
+            Bytes = request.Inputs.Sum(input => (long)input.Data.Count) + answers.Sum(answer => (long)answer.Data.Length);
+            _lengths = (id.Length, key.Length, 0, 0);
+            CopyTo(id, ref _id);
+            CopyTo(key, ref _keys);
+        }
 
         public void Set(Arm shadow, ShadowStatistics comparison, InferRequest request, ReadOnlySpan<byte> id, long atMs)
         {

@@ -1,3 +1,5 @@
+using Slipway.Serving.Protocol;
+
 namespace Slipway.Serving;
 
 /// <summary>When two outputs for the same input count as a disagreement.</summary>
@@ -65,10 +67,48 @@ public sealed class ShadowStatistics(ShadowCriteria criteria, FeatureSkew? stabl
     }
 
     /// <summary>Adds one compared row.</summary>
-    public void Record(double stable, double shadow)
+    public void Record(double stable, double shadow) =>
+        Record(stable >= Criteria.DecisionThreshold != shadow >= Criteria.DecisionThreshold, shadow - stable);
+
+    /// <summary>
+    /// Adds the answers to one request of tensors, as one compared row: its decision differs when a whole number, a truth value or a text does, or a single
+    /// value stands on the other side of the threshold; its difference is the largest of any element. Outputs that only one of the two gives, or in
+    /// other shapes, differ.
+    /// </summary>
+    internal void Record(IReadOnlyList<AnswerTensor> stable, IReadOnlyList<AnswerTensor> shadow)
     {
-        var difference = shadow - stable;
-        var decisionDiffers = stable >= Criteria.DecisionThreshold != shadow >= Criteria.DecisionThreshold;
+        var decisionDiffers = stable.Count != shadow.Count;
+        var widest = 0d;
+        foreach (var one in stable)
+        {
+            var other = shadow.FirstOrDefault(answer => answer.Name == one.Name);
+            if (other is null || other.Datatype != one.Datatype || !other.Shape.AsSpan().SequenceEqual(one.Shape))
+            {
+                decisionDiffers = true;
+            }
+            else if (one.Datatype is Datatype.FP16 or Datatype.BF16 or Datatype.FP32 or Datatype.FP64)
+            {
+                var size = one.Datatype.Size();
+                for (var at = 0; at < one.Data.Length; at += size)
+                {
+                    var (before, now) = (Numbers.At(one.Datatype, one.Data, at), Numbers.At(one.Datatype, other.Data, at));
+                    decisionDiffers |= one.Data.Length == size && before >= Criteria.DecisionThreshold != now >= Criteria.DecisionThreshold;
+                    var difference = before.Equals(now) ? 0 : now - before; // Two infinities, or two that are no number, agree.
+                    decisionDiffers |= double.IsNaN(difference);
+                    widest = Math.Abs(difference) > Math.Abs(widest) ? difference : widest;
+                }
+            }
+            else
+            {
+                decisionDiffers |= !one.Data.AsSpan().SequenceEqual(other.Data);
+            }
+        }
+
+        Record(decisionDiffers, widest);
+    }
+
+    private void Record(bool decisionDiffers, double difference)
+    {
         lock (_lock)
         {
             _compared++;

@@ -1,44 +1,24 @@
+using System.Runtime.InteropServices;
 using Slipway.Contracts.Serving;
-using Slipway.Native.Onnx;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
 
 namespace Slipway.Serving;
 
 /// <summary>A model of any signature: several named inputs and outputs, any rank, every datatype.</summary>
-public sealed class TensorModel
+public abstract class TensorModel
 {
-    // More are no model's that anybody calls, and each request would look through them.
-    private const int TensorsMax = 4_096;
-
-    // A graph may declare gigabytes; what the runtime prepares is not worth them.
-    private const long WarmUpBytesMax = 64L << 20;
-
-    private readonly OnnxSession _session;
-    private readonly Tensor[] _inputs;
+    private readonly Input[] _inputs;
     private readonly string _expected;
 
-    /// <summary>Takes a loaded graph, which it keeps for good: a request may still hold the version that routes have left.</summary>
-    /// <param name="session">The graph.</param>
-    /// <exception cref="OnnxException">It has too many inputs and outputs, an input is not a tensor that the protocol knows, or no output is.</exception>
-    public TensorModel(OnnxSession session)
+    /// <summary>Takes a signature.</summary>
+    /// <param name="inputs">At least one of a known datatype.</param>
+    /// <param name="outputs">At least one.</param>
+    private protected TensorModel(IReadOnlyList<Input> inputs, IReadOnlyList<ContractTensor> outputs)
     {
-        if (session.Inputs.Count + session.Outputs.Count is > TensorsMax and var tensors)
-        {
-            throw new OnnxException(OnnxErrorCode.InvalidArgument, $"it has {tensors} inputs and outputs, and at most {TensorsMax} are served");
-        }
-
-        _session = session;
-        _inputs = [.. session.Inputs.Select(input => Of(input)
-            ?? throw new OnnxException(OnnxErrorCode.InvalidArgument, $"its input '{input.Name}' is {(input.ElementType is OnnxElementType.None ? "no tensor" : input.ElementType)}, which no request can carry"))];
-        // A classifier's map of probabilities, say, is left out: only tensors have a place in an answer.
-        Outputs = [.. session.Outputs.Select(Of).OfType<Tensor>().Select(output => output.Contract)];
-        if (Outputs.Count == 0)
-        {
-            throw new OnnxException(OnnxErrorCode.InvalidArgument, "none of its outputs is a tensor that an answer can carry");
-        }
-
-        Inputs = [.. _inputs.Select(input => input.Contract)];
+        _inputs = [.. inputs];
+        Inputs = [.. inputs.Select(input => input.Contract)];
+        Outputs = outputs;
         _expected = string.Join(", ", Inputs.Select(input => $"'{input.Name}' {input.Datatype} {TensorReader.Shown(input.Shape)}"));
     }
 
@@ -56,7 +36,7 @@ public sealed class TensorModel
         for (var i = 0; i < request.Inputs.Count; i++)
         {
             var tensor = request.Inputs[i];
-            var index = Array.FindIndex(_inputs, input => input.Info.Name == tensor.Name);
+            var index = Array.FindIndex(_inputs, input => input.Contract.Name == tensor.Name);
             if (index < 0)
             {
                 return $"inputs[{i}].name '{tensor.Name}' is not an input of model '{model.Model}' version {model.Version}; send {_expected}.";
@@ -81,7 +61,7 @@ public sealed class TensorModel
 
         if (Array.FindIndex(seen, tensor => tensor is null) is >= 0 and var missing)
         {
-            return $"Input '{_inputs[missing].Info.Name}' is missing: expected {_inputs.Length} inputs but got {request.Inputs.Count}; send {_expected}.";
+            return $"Input '{_inputs[missing].Contract.Name}' is missing: expected {_inputs.Length} inputs but got {request.Inputs.Count}; send {_expected}.";
         }
 
         for (var i = 0; i < request.Outputs.Count; i++)
@@ -101,35 +81,39 @@ public sealed class TensorModel
         return null;
     }
 
-    /// <summary>Runs the graph on a request that fits.</summary>
+    /// <summary>Whether a run waits for another server, and so holds no thread: <see cref="RunAsync"/> is called then.</summary>
+    internal virtual bool Waits => false;
+
+    /// <summary>Runs the model on a request that fits.</summary>
     /// <param name="request">Checked before.</param>
     /// <param name="answer">Gets the outputs asked for, in the order they were asked for in.</param>
-    internal void Run(TensorRequest request, List<AnswerTensor> answer)
+    internal abstract void Run(TensorRequest request, List<AnswerTensor> answer);
+
+    /// <summary>As <see cref="Run"/>.</summary>
+    /// <param name="request">Checked before.</param>
+    /// <param name="answer">Gets the outputs asked for, in the order they were asked for in.</param>
+    /// <param name="cancellationToken">Nobody waits for the answer any more.</param>
+    internal virtual Task RunAsync(TensorRequest request, List<AnswerTensor> answer, CancellationToken cancellationToken)
     {
-        var inputs = new OnnxInput[request.Inputs.Count];
-        for (var i = 0; i < inputs.Length; i++)
-        {
-            var tensor = request.Inputs[i];
-            _ = RequestTensor.TryCount(tensor.Shape, tensor.Datatype, out var count);
-            inputs[i] = tensor.Datatype == Datatype.BYTES
-                ? OnnxInput.Texts(tensor.Name, tensor.Data, count, tensor.Shape)
-                : OnnxInput.Bytes(tensor.Name, tensor.Datatype.ToOnnx(), tensor.Data, tensor.Shape);
-        }
+        Run(request, answer);
+        return Task.CompletedTask;
+    }
 
-        answer.Clear();
-        using var result = _session.Run(inputs);
-        if (request.Outputs.Count == 0)
-        {
-            foreach (var output in Outputs)
-            {
-                answer.Add(Take(result, output.Name, null));
-            }
-        }
-
-        foreach (var asked in request.Outputs)
-        {
-            answer.Add(Take(result, asked.Name, asked.Binary));
-        }
+    /// <summary>Scores rows of features, of a model with one table in and one value a row out.</summary>
+    /// <param name="features">Row by row.</param>
+    /// <param name="rows">At least 1.</param>
+    /// <param name="outputs">A value for each row.</param>
+    /// <param name="input">The table's name.</param>
+    /// <param name="output">The values' name.</param>
+    /// <param name="cancellationToken">Nobody waits for the answer any more.</param>
+    internal async Task ScoreAsync(ReadOnlyMemory<float> features, int rows, Memory<float> outputs, string input, string output, CancellationToken cancellationToken)
+    {
+        var request = new TensorRequest();
+        request.Inputs.Add(new RequestTensor(input, Datatype.FP32, [rows, features.Length / rows], MemoryMarshal.AsBytes(features.Span).ToArray()));
+        request.Outputs.Add(new RequestedOutput(output, null));
+        var answer = new List<AnswerTensor>();
+        await RunAsync(request, answer, cancellationToken);
+        MemoryMarshal.Cast<byte, float>(answer[0].Data).CopyTo(outputs.Span);
     }
 
     /// <summary>
@@ -210,46 +194,10 @@ public sealed class TensorModel
         return true;
     }
 
-    /// <summary>One run on zeros, so that the first caller does not wait for what the runtime prepares; sizes that vary are 1.</summary>
-    internal void WarmUp()
-    {
-        var request = new TensorRequest();
-        var left = WarmUpBytesMax;
-        foreach (var input in _inputs)
-        {
-            long[] shape = [.. input.Info.Shape.Select(size => size < 0 ? 1 : size)];
-            var bytes = RequestTensor.TryCount(shape, input.Datatype, out var count) ? (long)count * (input.Datatype == Datatype.BYTES ? sizeof(int) : input.Datatype.Size()) : long.MaxValue;
-            if (bytes > left)
-            {
-                return;
-            }
-
-            left -= bytes;
-            request.Inputs.Add(new RequestTensor(input.Info.Name, input.Datatype, shape, new byte[bytes]));
-        }
-
-        try
-        {
-            Run(request, []);
-        }
-        catch (Exception)
-        {
-            // Zeros and ones are nobody's request: a graph may well refuse them, or make more of them than there is memory for. A caller's own request will tell.
-        }
-    }
-
-    private static AnswerTensor Take(in OnnxResult result, string name, bool? binary)
-    {
-        var position = result.Position(name);
-        var info = result.Info(position);
-        return new AnswerTensor(
-            name, Datatypes.Of(info.ElementType), result.Shape(position), info.ElementType == OnnxElementType.String ? result.Texts(position) : result.Bytes(position).ToArray(), binary);
-    }
-
-    private static string? Check(RequestTensor sent, in Tensor expected, Dictionary<string, (long Size, string Input)> symbols)
+    private static string? Check(RequestTensor sent, Input expected, Dictionary<string, (long Size, string Input)> symbols)
     {
         var declared = expected.Contract;
-        if (sent.Datatype != expected.Datatype)
+        if (sent.Datatype.Name() != declared.Datatype)
         {
             return $"has datatype {sent.Datatype.Name()}; send {declared.Datatype} {TensorReader.Shown(declared.Shape)}.";
         }
@@ -272,7 +220,7 @@ public sealed class TensorModel
                 return $"has shape {TensorReader.Shown(sent.Shape)}; send {declared.Datatype} {TensorReader.Shown(declared.Shape)}, -1 standing for any size.";
             }
 
-            if (i < expected.Info.Symbols.Count && expected.Info.Symbols[i] is { Length: > 0 } symbol)
+            if (i < expected.Symbols.Count && expected.Symbols[i] is { Length: > 0 } symbol)
             {
                 if (symbols.TryGetValue(symbol, out var known) && known.Size != sent.Shape[i])
                 {
@@ -286,8 +234,8 @@ public sealed class TensorModel
         return null;
     }
 
-    private static Tensor? Of(OnnxTensorInfo info) => Datatypes.Of(info.ElementType) is not Datatype.None and var datatype
-        ? new Tensor(info, datatype, new ContractTensor(info.Name, datatype.Name(), info.Shape)) : null;
-
-    private sealed record Tensor(OnnxTensorInfo Info, Datatype Datatype, ContractTensor Contract);
+    /// <summary>An input.</summary>
+    /// <param name="Contract">As callers are told of it.</param>
+    /// <param name="Symbols">Names of its open dimensions, of which those of one name have one size; empty where they have none.</param>
+    private protected sealed record Input(ContractTensor Contract, IReadOnlyList<string> Symbols);
 }

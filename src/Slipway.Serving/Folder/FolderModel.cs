@@ -113,7 +113,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         var session = OnnxSession.Load(path);
         try
         {
-            var tensors = new TensorModel(session);
+            var tensors = new OnnxTensors(session);
             var batch = config.Numbers("max_batch_size") is [.., var last] ? last : 0;
             var model = new LoadedModel(name, version, tensors) { BatchMax = batch is >= 0 and <= int.MaxValue ? (int)batch : throw new FormatException("'max_batch_size' must be 0 or more") };
             model.Queue.Settings = Queueing(config, model.BatchMax);

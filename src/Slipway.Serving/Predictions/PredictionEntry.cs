@@ -1,3 +1,5 @@
+using Slipway.Serving.Protocol;
+
 namespace Slipway.Serving.Predictions;
 
 /// <summary>One request's predictions on their way to the log. Belongs to a slot of the ring and is used again and again.</summary>
@@ -28,6 +30,12 @@ internal sealed class PredictionEntry
     /// <summary>False when the request failed before its features were known.</summary>
     public bool HasFeatures { get; private set; }
 
+    /// <summary>What a model of tensors was sent; null of a model of features.</summary>
+    public IReadOnlyList<RequestTensor>? Inputs { get; private set; }
+
+    /// <summary>What it answered; empty when it failed.</summary>
+    public IReadOnlyList<AnswerTensor> Answers { get; private set; } = [];
+
     public ReadOnlySpan<byte> Id => _id.AsSpan(0, _idLength);
 
     public void Set(
@@ -40,6 +48,7 @@ internal sealed class PredictionEntry
         Status = status;
         Rows = rows;
         HasFeatures = features.Length > 0;
+        (Inputs, Answers) = (null, []);
         _idLength = id.Length;
         _keyCount = keyEnds.Length;
         Copy(id, ref _id);
@@ -52,6 +61,13 @@ internal sealed class PredictionEntry
         {
             Array.Fill(_outputs, float.NaN);
         }
+    }
+
+    /// <summary>One row for a request of tensors, which are kept as they are until they are written.</summary>
+    public void SetTensors(Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> key, long atMs, long latencyUs, int status, IReadOnlyList<RequestTensor> inputs, IReadOnlyList<AnswerTensor> answers)
+    {
+        Set(arm, id, key, key.IsEmpty ? [] : [key.Length], atMs, [atMs], latencyUs, status, 1, default, answers is [var only] && only.TryNumber(out var number) ? [(float)number] : default);
+        (Inputs, Answers) = (inputs, answers);
     }
 
     /// <summary>The row's entity key; all rows share one when the request gave one.</summary>
@@ -70,6 +86,7 @@ internal sealed class PredictionEntry
     /// <summary>Lets big buffers go once the entry has been written.</summary>
     public void Trim()
     {
+        (Inputs, Answers) = (null, []);
         if (_features.Length > KeptValues)
         {
             _features = [];

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
+using Slipway.Serving.Protocol;
 using Slipway.Storage;
 
 namespace Slipway.Serving.Predictions;
@@ -11,8 +12,8 @@ namespace Slipway.Serving.Predictions;
 /// </summary>
 /// <remarks>
 /// Columns of a segment: <c>prediction_id, at_ms, event_ms, version, arm, entity_key, output, latency_us, status</c> and one
-/// DOUBLE per feature, named as in the feature service. Versions with other features have segments of their own: read with
-/// <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
+/// DOUBLE per feature, named as in the feature service; of models of tensors, <c>inputs</c> and <c>outputs</c> as <see cref="LoggedTensors"/> writes
+/// them, one row a request. Versions with other features have segments of their own: read with <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
 /// </remarks>
 public sealed class PredictionLog : IAsyncDisposable
 {
@@ -26,6 +27,8 @@ public sealed class PredictionLog : IAsyncDisposable
     private readonly ConcurrentQueue<TaskCompletionSource> _flushes = new();
     private readonly ManualResetEventSlim _wake = new();
     private readonly Thread _writer;
+    private readonly LoggedTensors _logged = new();
+    private readonly ArrayBufferWriter<byte> _tensors = new();
     private Task _converting;
     private long _dropped;
     private long _written;
@@ -105,10 +108,8 @@ public sealed class PredictionLog : IAsyncDisposable
         Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> keys, ReadOnlySpan<int> keyEnds, long atMs, ReadOnlySpan<long> eventMs, long latencyUs, int status,
         int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs)
     {
-        if (_ring.TryClaim(out var position) is not { } entry)
+        if (!arm.Model.Log.Takes(id) || Claim(out var position) is not { } entry)
         {
-            Interlocked.Increment(ref _dropped);
-            _wake.Set();
             return;
         }
 
@@ -118,8 +119,45 @@ public sealed class PredictionLog : IAsyncDisposable
         }
         finally
         {
-            _ring.Publish(position);
+            Publish(position);
         }
+    }
+
+    /// <summary>Puts one request of tensors into the ring; never waits. The tensors' bytes may not change any more.</summary>
+    internal void AppendTensors(
+        Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> key, long atMs, long latencyUs, int status, IReadOnlyList<RequestTensor> inputs, IReadOnlyList<AnswerTensor> answers)
+    {
+        if (!arm.Model.Log.Takes(id) || Claim(out var position) is not { } entry)
+        {
+            return;
+        }
+
+        try
+        {
+            var kept = LoggedTensors.Keep(inputs, answers);
+            entry.SetTensors(arm, id, key, atMs, latencyUs, status, kept.Inputs, kept.Answers);
+        }
+        finally
+        {
+            Publish(position);
+        }
+    }
+
+    private PredictionEntry? Claim(out long position)
+    {
+        if (_ring.TryClaim(out position) is { } entry)
+        {
+            return entry;
+        }
+
+        Interlocked.Increment(ref _dropped);
+        _wake.Set();
+        return null;
+    }
+
+    private void Publish(long position)
+    {
+        _ring.Publish(position);
 
         // Half full: the writer should not sleep out its interval. Looked at now and then only, since it reads the writer's cache line.
         if ((position & 1023) == 0 && _ring.Waiting > _options.LogRequestsMax / 2)
@@ -127,6 +165,9 @@ public sealed class PredictionLog : IAsyncDisposable
             _wake.Set();
         }
     }
+
+    /// <summary>Deletes a model's segments whose newest prediction is older than a moment; returns how many.</summary>
+    internal int Expire(string model, DateTimeOffset before) => _segments.Delete(model, before.ToUnixTimeMilliseconds());
 
     private void WriteLoop()
     {
@@ -207,10 +248,18 @@ public sealed class PredictionLog : IAsyncDisposable
     {
         var model = entry.Arm.Model;
         var journal = JournalOf(model);
+        var policy = model.Log;
+        var inputs = 0;
+        _tensors.ResetWrittenCount();
+        if (entry.Inputs is not null)
+        {
+            inputs = _logged.Write(entry, policy.Redacted, _tensors);
+        }
+
         var newest = long.MinValue;
         for (var row = 0; row < entry.Rows; row++)
         {
-            var length = PredictionRecord.Write(entry, row, record.GetSpan(PredictionRecord.SizeMax(entry)));
+            var length = PredictionRecord.Write(entry, row, policy, _tensors.WrittenSpan, inputs, record.GetSpan(PredictionRecord.SizeMax(entry, _tensors.WrittenCount)));
             journal.Append(record.GetSpan(length)[..length]);
             newest = Math.Max(newest, entry.EventMs(row));
             if (entry.HasFeatures && entry.Arm.Role != ArmRole.Direct)
@@ -231,7 +280,7 @@ public sealed class PredictionLog : IAsyncDisposable
         if (!_journals.TryGetValue(model.JournalKey, out var journal))
         {
             var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
-            _journals[model.JournalKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames));
+            _journals[model.JournalKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null));
         }
 
         return journal;

@@ -7,7 +7,8 @@ namespace Slipway.Serving.Predictions;
 /// <summary>The first record of a prediction journal.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Features">The features of its rows, in order.</param>
-internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features);
+/// <param name="Tensors">Whether its rows have tensors in place of features.</param>
+internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features, bool Tensors = false);
 
 /// <summary>One row of a prediction journal, read in place. Written by <see cref="Write"/>, read by the properties: the two must agree.</summary>
 internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
@@ -41,16 +42,30 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
     public ReadOnlySpan<byte> Key => _bytes.Slice(Fixed + VersionLength + IdLength, KeyLength);
 
     /// <summary>Empty when the row failed before its features were known.</summary>
-    public ReadOnlySpan<float> Features => MemoryMarshal.Cast<byte, float>(_bytes[(Fixed + VersionLength + IdLength + KeyLength)..]);
+    public ReadOnlySpan<float> Features => MemoryMarshal.Cast<byte, float>(Tail);
+
+    /// <summary>Of a journal of tensors: the inputs as <see cref="LoggedTensors"/> writes them.</summary>
+    public ReadOnlySpan<byte> Inputs => Tail.Slice(sizeof(int), BinaryPrimitives.ReadInt32LittleEndian(Tail));
+
+    /// <summary>Of a journal of tensors: the outputs.</summary>
+    public ReadOnlySpan<byte> Outputs => Tail[(sizeof(int) + BinaryPrimitives.ReadInt32LittleEndian(Tail))..];
+
+    private ReadOnlySpan<byte> Tail => _bytes[(Fixed + VersionLength + IdLength + KeyLength)..];
 
     /// <summary>Writes row <paramref name="row"/> of an entry to at least <see cref="SizeMax"/> bytes and returns how many it took.</summary>
-    public static int Write(PredictionEntry entry, int row, Span<byte> target)
+    /// <param name="entry">The request.</param>
+    /// <param name="row">From 0.</param>
+    /// <param name="policy">What of it is never written.</param>
+    /// <param name="tensors">Its tensors, of which the first <paramref name="inputs"/> bytes are the inputs; empty of a model of features.</param>
+    /// <param name="inputs">Bytes.</param>
+    /// <param name="target">Where to.</param>
+    public static int Write(PredictionEntry entry, int row, LogPolicy policy, ReadOnlySpan<byte> tensors, int inputs, Span<byte> target)
     {
         var arm = entry.Arm;
         BinaryPrimitives.WriteInt64LittleEndian(target, entry.AtMs);
         BinaryPrimitives.WriteInt64LittleEndian(target[8..], entry.EventMs(row));
         BinaryPrimitives.WriteInt64LittleEndian(target[16..], entry.LatencyUs);
-        BinaryPrimitives.WriteSingleLittleEndian(target[24..], entry.Output(row));
+        BinaryPrimitives.WriteSingleLittleEndian(target[24..], policy.RedactsOutput ? float.NaN : entry.Output(row));
         BinaryPrimitives.WriteUInt16LittleEndian(target[28..], (ushort)entry.Status);
         target[30] = (byte)arm.Role;
         var at = Fixed;
@@ -70,7 +85,7 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
         }
 
         BinaryPrimitives.WriteUInt16LittleEndian(target[32..], (ushort)(at - start));
-        var key = entry.Key(row);
+        var key = policy.RedactsKey ? default : entry.Key(row);
         if (key.Length > KeyMax)
         {
             var end = KeyMax;
@@ -87,9 +102,24 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
         at += key.Length;
         if (entry.HasFeatures)
         {
-            var values = MemoryMarshal.AsBytes(entry.Features(row, arm.Model.FeatureNames.Count));
+            var names = arm.Model.FeatureNames;
+            var values = MemoryMarshal.AsBytes(entry.Features(row, names.Count));
             values.CopyTo(target[at..]);
+            for (var i = 0; policy.Redacted.Count > 0 && i < names.Count; i++)
+            {
+                if (policy.Redacted.Contains(names[i]))
+                {
+                    BinaryPrimitives.WriteSingleLittleEndian(target[(at + (i * sizeof(float)))..], float.NaN);
+                }
+            }
+
             at += values.Length;
+        }
+        else if (entry.Inputs is not null)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(target[at..], inputs);
+            tensors.CopyTo(target[(at + sizeof(int))..]);
+            at += sizeof(int) + tensors.Length;
         }
 
         return at;
@@ -98,6 +128,6 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
     // Longer entity keys are cut in the log, not on the way to the model.
     private const int KeyMax = 1024;
 
-    public static int SizeMax(PredictionEntry entry) =>
-        Fixed + 255 + entry.Id.Length + 12 + KeyMax + (entry.Arm.Model.FeatureNames.Count * sizeof(float));
+    public static int SizeMax(PredictionEntry entry, int tensors) =>
+        Fixed + 255 + entry.Id.Length + 12 + KeyMax + (entry.Arm.Model.FeatureNames.Count * sizeof(float)) + sizeof(int) + tensors;
 }

@@ -41,6 +41,19 @@ internal sealed class PredictionSegments(string root)
         return newest;
     }
 
+    /// <summary>Deletes the model's segments whose newest event time is before <paramref name="beforeMs"/>; returns how many.</summary>
+    public int Delete(string model, long beforeMs)
+    {
+        var deleted = 0;
+        foreach (var path in List(model, long.MinValue, beforeMs).Where(path => SpanOf(path).MaxMs < beforeMs))
+        {
+            File.Delete(path);
+            deleted++;
+        }
+
+        return deleted;
+    }
+
     /// <summary>Writes the journal's rows as a segment and removes the journal.</summary>
     /// <returns>The newest event time in it; null when it held no row.</returns>
     public static (string Model, long EventMs)? Convert(string journal)
@@ -72,7 +85,7 @@ internal sealed class PredictionSegments(string root)
                 var row = new PredictionRecord(bytes);
                 min = Math.Min(min, row.EventMs);
                 max = Math.Max(max, row.EventMs);
-                Append(appender, row, head.Features.Count);
+                Append(appender, row, head);
             });
             appender?.Close();
         }
@@ -105,11 +118,16 @@ internal sealed class PredictionSegments(string root)
             sql.Append(", ").Append(DuckDbIdentifier.Quote(feature)).Append(" DOUBLE");
         }
 
+        if (header.Tensors)
+        {
+            sql.Append(", inputs VARCHAR, outputs VARCHAR");
+        }
+
         connection.Execute(sql.Append(')').ToString());
         return connection.Append("predictions");
     }
 
-    private static void Append(DuckDbAppender appender, PredictionRecord row, int width)
+    private static void Append(DuckDbAppender appender, PredictionRecord row, PredictionJournalHeader header)
     {
         appender.AppendUtf8(row.Id);
         appender.AppendInt64(row.AtMs);
@@ -128,10 +146,18 @@ internal sealed class PredictionSegments(string root)
         AppendValue(appender, row.Output);
         appender.AppendInt64(row.LatencyUs);
         appender.AppendInt64(row.Status);
-        var features = row.Features;
-        for (var i = 0; i < width; i++)
+        if (header.Tensors)
         {
-            AppendValue(appender, i < features.Length ? features[i] : float.NaN);
+            appender.AppendUtf8(row.Inputs);
+            appender.AppendUtf8(row.Outputs);
+        }
+        else
+        {
+            var features = row.Features;
+            for (var i = 0; i < header.Features.Count; i++)
+            {
+                AppendValue(appender, i < features.Length ? features[i] : float.NaN);
+            }
         }
 
         appender.EndRow();

@@ -76,6 +76,19 @@ internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape
         }
     }
 
+    /// <summary>The one number it is; false when it is more than one, or text.</summary>
+    public bool TryNumber(out double number)
+    {
+        number = double.NaN;
+        if (Datatype == Datatype.BYTES || Data.Length != Datatype.Size())
+        {
+            return false;
+        }
+
+        number = Numbers.At(Datatype, Data, 0);
+        return true;
+    }
+
     /// <summary>Whether all are numbers.</summary>
     public static bool AreFinite<T>(ReadOnlySpan<byte> data)
         where T : unmanaged, INumberBase<T>

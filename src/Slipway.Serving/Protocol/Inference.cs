@@ -251,11 +251,11 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
 
         if (mine.IsTensors)
         {
-            // One row a request: tensors of any shape have no columns to log.
-            log.Append(arm, mine.PredictionId, mine.FirstKey, mine.FirstKey.IsEmpty ? [] : [mine.FirstKey.Length], outcome.NowMs, [outcome.NowMs], latencyUs, outcome.Status, 1, default, default);
-            if (!failed && arm.Role == ArmRole.Stable && outcome.Table is { Shadow: not null, Comparison: { } comparison })
+            // One row a request: tensors of any shape have no columns of their own.
+            log.AppendTensors(arm, mine.PredictionId, mine.FirstKey, outcome.NowMs, latencyUs, outcome.Status, mine.Tensors!.Inputs, failed ? [] : mine.Answer);
+            if (!failed && arm.Role == ArmRole.Stable && outcome.Table?.Shadow is not null)
             {
-                comparison.CountIncomparable();
+                mirror.MirrorTensors(outcome.Table, mine.Tensors!, mine.Answer, mine.FirstKey, mine.PredictionId, outcome.NowMs);
             }
 
             return;

@@ -1,12 +1,13 @@
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
+using Slipway.Serving.Predictions;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving.Queues;
 
 /// <summary>
-/// The <c>serving</c> kind of definition files: how a model's requests run and wait, one file to a model, which it is named after. It holds for every
+/// The <c>serving</c> kind of definition files: how a model's requests run and wait, and what of them is logged; one file to a model, which it is named after. It holds for every
 /// version of the model that this server has in memory, from the moment it is applied, and for those loaded later.
 /// </summary>
 internal sealed class ServingKind(Database database, ModelRouter router, PinnedVersions pinned) : IDefinitionKind
@@ -21,7 +22,7 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
 
     /// <summary>Reads and checks a file.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: all faults of the file in one sentence.</exception>
-    public static (string Model, QueueSettings Settings) Parse(DefinitionYaml yaml)
+    public static (string Model, ServingSettings Settings) Parse(DefinitionYaml yaml)
     {
         if (yaml.Text("kind") is var kind && kind.Length > 0 && kind != Name)
         {
@@ -62,8 +63,9 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
             settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };
         }
 
+        var log = yaml.OptionalMap("log") is { } logged ? LogPolicy.Parse(logged) : LogPolicy.All;
         yaml.Done();
-        return (model, settings);
+        return (model, new ServingSettings(settings, log));
     }
 
     public void Validate(DefinitionYaml yaml) => Parse(yaml);
@@ -82,15 +84,20 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
         {
             foreach (var arm in new[] { table.Stable, table.Candidate, table.Shadow }.OfType<Arm>())
             {
-                arm.Model.Queue.Settings = settings;
+                arm.Model.Use(settings);
             }
         }
 
         foreach (var loaded in pinned.Loaded.Where(loaded => loaded.Model == model))
         {
-            loaded.Queue.Settings = settings;
+            loaded.Use(settings);
         }
 
         return applied;
     }
 }
+
+/// <summary>What a model's definition says.</summary>
+/// <param name="Queue">How requests run and wait.</param>
+/// <param name="Log">What of its predictions is kept.</param>
+internal sealed record ServingSettings(QueueSettings Queue, LogPolicy Log);
