@@ -181,7 +181,7 @@ public sealed partial class ModelRegistry
         if (incoming.Profile is { } profile)
         {
             // What was found in the files holds here too; what they cost is measured anew, on this machine.
-            ProfileTable.Insert(transaction, version.Model, version.Version, profile with { Benchmark = null, LoadTest = null });
+            ProfileTable.Insert(transaction, version.Model, version.Version, version.Format, profile with { Benchmark = null, LoadTest = null });
         }
 
         StageTable.Record(transaction, new StageChange(

@@ -1,9 +1,11 @@
 using System.Data.Common;
 using System.Globalization;
+using System.Text;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Tracking;
 using Slipway.Native.Onnx;
+using Slipway.Registry.Formats;
 using Slipway.Registry.Stages;
 using Slipway.Registry.Versions;
 using Slipway.Storage.Definitions;
@@ -37,6 +39,27 @@ public sealed partial class ModelRegistry
     private static RiskClass RiskOf(DbConnection connection, PromotionPolicy policy, ModelVersionRecord version) =>
         RiskTable.Of(policy, ProfileTable.Facts(connection, version.Model)!.RiskClass, version);
 
+    // What a chain runs answers for it: an unapproved version does not come into production as a part.
+    private async Task<(string? Fault, IReadOnlyList<string> Nodes)> FindPartsAsync(ModelChainFile chain, PromotionTarget to, CancellationToken cancellationToken)
+    {
+        var faults = new List<string>();
+        foreach (var (model, version) in chain.Parts)
+        {
+            var part = database.Read(connection => VersionTable.Find(connection, model, version));
+            var was = part is null ? [] : History(model, version).Select(change => change.To).ToHashSet();
+            var fault = part is null ? "is not registered"
+                : to.Stage is Stage.Production && !was.Contains(Stage.Production) ? "was never in production"
+                : to.Stage is Stage.Staging && !was.Overlaps([Stage.Staging, Stage.Production]) ? "was never in staging"
+                : await FindLoadFaultAsync(part, cancellationToken);
+            if (fault is not null)
+            {
+                faults.Add($"{model} {version} {fault}");
+            }
+        }
+
+        return (faults.Count == 0 ? null : string.Join("; ", faults), [.. chain.Parts.Select(part => ModelVersionNode.Of(part.Model, part.Version).ToString())]);
+    }
+
     private async Task<GateEvidence> CollectEvidenceAsync(
         ModelVersionRecord version, PromotionTarget to, PromotionPolicy policy, string? rollbackTo, CancellationToken cancellationToken)
     {
@@ -52,6 +75,7 @@ public sealed partial class ModelRegistry
             Report = report,
             MissingLineage = VersionLineage.Missing(lineage, version.Node),
             Damage = damage,
+            Parts = damage is null && version is { Format: ModelFormat.Chain, ServedSha256: { } chain } ? await FindPartsAsync(await ReadChainAsync(chain, cancellationToken), to, cancellationToken) : null,
             RollbackTo = target,
             RollbackFault = target is null ? null : await FindRollbackFaultAsync(version.Model, target, cancellationToken),
             Limits = limits,
@@ -152,6 +176,30 @@ public sealed partial class ModelRegistry
 
         try
         {
+            if (version.Format == ModelFormat.Remote)
+            {
+                RemoteModelFile.Parse(Encoding.UTF8.GetString(await blobs.ReadVerifiedAsync(model, cancellationToken)));
+                return null; // Whether that server answers now says nothing of when it is needed.
+            }
+
+            if (version.Format == ModelFormat.Chain)
+            {
+                foreach (var (partModel, part) in (await ReadChainAsync(model, cancellationToken)).Parts)
+                {
+                    if (Find(partModel, part) is not { } found)
+                    {
+                        return $"{version.Version} runs {partModel} {part}, which is not registered";
+                    }
+
+                    if (await FindLoadFaultAsync(found, cancellationToken) is { } fault)
+                    {
+                        return $"{version.Version} runs {partModel} {part}, but {fault}";
+                    }
+                }
+
+                return null;
+            }
+
             using var session = OnnxSession.Load(await blobs.ReadVerifiedAsync(model, cancellationToken));
             return null;
         }

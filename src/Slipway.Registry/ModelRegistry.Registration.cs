@@ -1,3 +1,4 @@
+using System.Text;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Registry.Formats;
@@ -20,6 +21,7 @@ public sealed partial class ModelRegistry
         external?.DemandOwn(request.Model);
         await CheckBlobsAsync(request, cancellationToken);
         var inspection = await new ModelInspector(blobs).InspectAsync(request, cancellationToken);
+        var chain = inspection.Format == ModelFormat.Chain ? await ReadChainAsync(inspection.Files.First(file => file.Path == inspection.ServedPath).Sha256, cancellationToken) : null;
         var report = request.EvaluationReportSha256 is { } sha256 ? ParseReport(await blobs.ReadVerifiedAsync(sha256, cancellationToken)) : null;
         for (var attempt = 0; ; attempt++)
         {
@@ -29,7 +31,7 @@ public sealed partial class ModelRegistry
             var version = await database.WriteAsync(transaction =>
             {
                 external?.DemandOwn(transaction.Connection, request.Model);
-                return Insert(transaction, request, inspection, newest?.Version, better, insist: attempt >= AttemptsMax, by);
+                return Insert(transaction, request, inspection, chain, newest?.Version, better, insist: attempt >= AttemptsMax, by);
             }, cancellationToken);
             if (version is not null)
             {
@@ -73,7 +75,7 @@ public sealed partial class ModelRegistry
 
     // Null when another version has become the newest since the evaluations were compared; with insist, the evaluation is then left out.
     private static ModelVersionRecord? Insert(
-        WriteTransaction transaction, RegisterVersion request, Inspection inspection, string? comparedWith, string? better, bool insist, Caller by)
+        WriteTransaction transaction, RegisterVersion request, Inspection inspection, ModelChainFile? chain, string? comparedWith, string? better, bool insist, Caller by)
     {
         var connection = transaction.Connection;
         var newest = VersionTable.Last(connection, request.Model);
@@ -88,6 +90,15 @@ public sealed partial class ModelRegistry
         if (request.ParentVersion is { } parent && VersionTable.Find(connection, request.Model, parent) is null)
         {
             throw new SlipwayException(ErrorCode.NotFound, $"'parent_version' names {parent}, but model '{request.Model}' has no such version.");
+        }
+
+        // All of them are older than the chain: no chain runs itself.
+        foreach (var (model, part) in chain?.Parts ?? [])
+        {
+            if (VersionTable.Find(connection, model, part)?.ServedPath is null)
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, $"'files' has a chain that runs {model} {part}, which is not registered or holds no model file that this server can run; register it first.");
+            }
         }
 
         var version = new ModelVersionRecord
@@ -122,7 +133,7 @@ public sealed partial class ModelRegistry
             Aliases = [],
         };
         VersionTable.Insert(transaction, version);
-        ProfileTable.Insert(transaction, version.Model, version.Version, inspection.Profile);
+        ProfileTable.Insert(transaction, version.Model, version.Version, version.Format, inspection.Profile);
         if (newest is null && request.External is { Kind: var kind })
         {
             ProfileTable.SetFacts(transaction, ProfileTable.Facts(connection, version.Model)! with { Kind = kind });
@@ -131,6 +142,11 @@ public sealed partial class ModelRegistry
         StageTable.Record(transaction, new StageChange(
             version.Model, version.Version, null, Stage.Development, "registration", version.BumpReason, by.Name, transaction.Now, null));
         VersionLineage.Link(transaction, version);
+        foreach (var (model, part) in chain?.Parts ?? [])
+        {
+            transaction.Link(ModelVersionNode.Of(model, part), "depends_on", version.Node);
+        }
+
         transaction.Audit(by, "model_version.registered", version.Node, version.BumpReason, null, new
         {
             version.Version,
@@ -146,6 +162,9 @@ public sealed partial class ModelRegistry
         transaction.Publish(VersionRegisteredTopic, new { version.Model, version.Version, version.Number, version.RunId });
         return version;
     }
+
+    private async Task<ModelChainFile> ReadChainAsync(string sha256, CancellationToken cancellationToken) =>
+        ModelChainFile.Parse(Encoding.UTF8.GetString(await blobs.ReadVerifiedAsync(sha256, cancellationToken)));
 
     private async Task<string?> BetterEvaluationAsync(ModelVersionRecord newest, EvaluationReport report, CancellationToken cancellationToken)
     {

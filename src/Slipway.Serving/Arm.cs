@@ -14,6 +14,9 @@ public enum ArmRole
 
     /// <summary>Was named by the caller: its answers are logged, but count for no arm.</summary>
     Direct,
+
+    /// <summary>Answered because the version that should have failed: its answers are logged, but count for no arm.</summary>
+    Fallback,
 }
 
 /// <summary>A loaded version in a role.</summary>
@@ -24,7 +27,13 @@ public sealed record Arm(ArmRole Role, LoadedModel Model)
     /// <summary>The semantic version.</summary>
     public string Version => Model.Version;
 
-    /// <summary>The role as logged and answered: <c>stable</c>, <c>candidate</c>, <c>shadow</c> or <c>direct</c>.</summary>
+    /// <summary>Whether what it answers counts in comparisons.</summary>
+    internal bool Counts => Role is not (ArmRole.Direct or ArmRole.Fallback);
+
+    /// <summary>Its counters.</summary>
+    internal ArmStatistics Statistics => Counts ? Model.Statistics : Model.DirectStatistics;
+
+    /// <summary>The role as logged and answered: <c>stable</c>, <c>candidate</c>, <c>shadow</c>, <c>direct</c> or <c>fallback</c>.</summary>
     public string Name => NameOf(Role);
 
     internal static string NameOf(ArmRole role) => role switch
@@ -32,6 +41,7 @@ public sealed record Arm(ArmRole Role, LoadedModel Model)
         ArmRole.Stable => "stable",
         ArmRole.Candidate => "candidate",
         ArmRole.Shadow => "shadow",
-        _ => "direct",
+        ArmRole.Direct => "direct",
+        _ => "fallback",
     };
 }

@@ -15,6 +15,8 @@ public delegate void ScoreRows(ReadOnlySpan<float> features, int rows, Span<floa
 /// <summary>A model version in memory, ready to score, with its counters. They begin when it is loaded and keep counting while its role changes.</summary>
 public sealed class LoadedModel
 {
+    private const int RemoteRuns = 64;
+
     /// <summary>Makes a version ready.</summary>
     /// <param name="model">The model's name.</param>
     /// <param name="version">The semantic version.</param>
@@ -104,6 +106,12 @@ public sealed class LoadedModel
     /// <summary>Whether its runs wait for another server rather than for this one's processors.</summary>
     internal bool Waits => Backend is not null || Tensors is { Waits: true };
 
+    /// <summary>What runs it, as protocols name it.</summary>
+    internal string Platform => Backend is not null || Tensors is Remote.RemoteModel ? "slipway_remote" : Tensors is ChainModel ? "ensemble" : "onnxruntime_onnx";
+
+    /// <summary>The runtime's name in configurations; empty where there is none here.</summary>
+    internal string BackendName => Platform == "onnxruntime_onnx" ? "onnxruntime" : "";
+
     /// <summary>Most rows of one request; 0 leaves the first dimension to the graph.</summary>
     public int BatchMax { get; init; }
 
@@ -131,12 +139,17 @@ public sealed class LoadedModel
     /// <summary>Sets what the model's definition says. Requests may be running.</summary>
     internal void Use(Queues.ServingSettings settings)
     {
-        Queue.Settings = settings.Queue;
+        // Runs on another server take none of this one's processors.
+        Queue.Settings = Waits ? settings.Queue with { Instances = settings.Queue.Instances ?? RemoteRuns, BatchRowsMax = 1 } : settings.Queue;
         Log = settings.Log;
+        Fallback = settings.Fallback;
     }
 
     /// <summary>What of its predictions is logged. Set while requests run.</summary>
     internal volatile Predictions.LogPolicy Log = Predictions.LogPolicy.All;
+
+    /// <summary>The version that answers when this one fails; null for none. Set while requests run.</summary>
+    internal volatile string? Fallback;
 
     /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
     internal volatile DeprecationNotice? Notice;

@@ -1,18 +1,23 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Slipway.Contracts;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
+using Slipway.Registry.Formats;
 using Slipway.Serving.Queues;
+using Slipway.Serving.Remote;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving;
 
 /// <summary>Makes a registered version ready: its files checked against their digests, the graph against the signature, one run to warm up.</summary>
-internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, FeatureServing features, DefinitionStore definitions)
+internal sealed class ModelLoader(
+    ModelRegistry registry, BlobStore blobs, FeatureServing features, DefinitionStore definitions, RemoteHosts hosts, RemoteClient remote, TimeProvider clock)
 {
     /// <summary>Loads a version by name.</summary>
     /// <exception cref="SlipwayException">NotFound; Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
@@ -23,6 +28,16 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
     /// <exception cref="SlipwayException">Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
     public LoadedModel Load(ModelVersionRecord version)
     {
+        if (version is { Format: ModelFormat.Remote, ServedSha256: { } description })
+        {
+            return Prepare(LoadRemote(version, description));
+        }
+
+        if (version is { Format: ModelFormat.Chain, ServedSha256: { } chain })
+        {
+            return Prepare(LoadChain(version, chain));
+        }
+
         var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
         var file = version.ServedSha256 ?? throw Unusable(version, "it holds no model file that this server can run; register an ONNX export of it");
         OnnxSession session;
@@ -41,17 +56,13 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
             {
                 var tensors = new OnnxTensors(session);
                 tensors.WarmUp();
-                var general = new LoadedModel(version.Model, version.Version, tensors);
-                Prepare(general);
-                return general;
+                return Prepare(new LoadedModel(version.Model, version.Version, tensors));
             }
 
             var output = session.Outputs[0];
             var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
             session.RunMatrix(new float[names.Length], 1, new float[1]);
-            var loaded = new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name);
-            Prepare(loaded);
-            return loaded;
+            return Prepare(new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name));
         }
         catch (Exception e) when (e is OnnxException or JsonException)
         {
@@ -65,13 +76,50 @@ internal sealed class ModelLoader(ModelRegistry registry, BlobStore blobs, Featu
         }
     }
 
-    private void Prepare(LoadedModel loaded)
+    // It need not answer now: whether it does is found out by whoever asks it.
+    private LoadedModel LoadRemote(ModelVersionRecord version, string description)
+    {
+        var file = RemoteModelFile.Parse(Encoding.UTF8.GetString(ReadVerified(version, "description", description)));
+        if (!hosts.TryFind(file.Url, out var token))
+        {
+            throw Unusable(version, $"it runs on {file.Url.Host}:{file.Url.Port}, where this server may not send anything; start it with --remote-host {file.Url.Host}:{file.Url.Port}");
+        }
+
+        var backend = new RemoteModel(file, token, remote.Http, clock);
+        var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
+        if (names.Length == 0)
+        {
+            return new LoadedModel(version.Model, version.Version, backend);
+        }
+
+        if (file.Signature is not { Inputs: [{ Type: "FP32", Shape: [-1, var width] } input], Outputs: [{ Type: "FP32", Shape: [-1] or [-1, 1] } output] } || width != names.Length)
+        {
+            throw Unusable(version, $"its feature schema has {names.Length} features, which wants one input FP32 [-1, {names.Length}] and one output FP32 [-1, 1] in its file");
+        }
+
+        var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
+        return new LoadedModel(
+            version.Model, version.Version, names, (_, _, _) => throw new UnreachableException("A remote model is waited for."), baseline, features.InputsOf(version), output.Name, input.Name) { Backend = backend };
+    }
+
+    private LoadedModel LoadChain(ModelVersionRecord version, string description)
+    {
+        var file = ModelChainFile.Parse(Encoding.UTF8.GetString(ReadVerified(version, "description", description)));
+        try
+        {
+            return new LoadedModel(version.Model, version.Version, new ChainModel(file, [.. file.Steps.Select(step => step.Model is { } model ? Load(model, step.Version!) : null)]));
+        }
+        catch (Exception e) when (e is SlipwayException or OnnxException)
+        {
+            throw Unusable(version, e.Message.TrimEnd('.'), e);
+        }
+    }
+
+    private LoadedModel Prepare(LoadedModel loaded)
     {
         Notify(loaded);
-        if (definitions.Find(ServingKind.Name, loaded.Model) is { } definition)
-        {
-            loaded.Use(ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings);
-        }
+        loaded.Use(definitions.Find(ServingKind.Name, loaded.Model) is { } definition ? ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings : ServingSettings.Default);
+        return loaded;
     }
 
     /// <summary>Sets what callers are told of the version's deprecation now.</summary>

@@ -21,6 +21,9 @@ public sealed class ServingOptions
     /// <summary>A folder of models in Triton's layout, served without being registered; null for none.</summary>
     public string? ModelRepository { get; set; }
 
+    /// <summary>The hosts that registered models may be run on.</summary>
+    public Remote.RemoteHosts RemoteHosts { get; set; } = Remote.RemoteHosts.None;
+
     /// <summary>How long a stream's message may take to arrive once it has begun, beside what its bytes take at the rate at which any body must arrive.</summary>
     public TimeSpan MessageWait { get; set; } = TimeSpan.FromSeconds(30);
 

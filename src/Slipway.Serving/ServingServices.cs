@@ -9,6 +9,7 @@ using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
+using Slipway.Serving.Remote;
 using Slipway.Serving.Rollouts;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -27,6 +28,8 @@ public static class ServingServices
         services.AddSingleton(options);
         services.AddSingleton(MigrationSet.Of<ModelRouter>("serving"));
         services.AddSingleton<FeatureServing>();
+        services.AddSingleton(options.RemoteHosts);
+        services.AddSingleton<RemoteClient>();
         services.AddSingleton<ModelLoader>();
         services.AddSingleton(provider => new ModelRouter(provider.GetRequiredService<ModelLoader>().Load));
         services.AddSingleton<ModelFolder>();

@@ -1,7 +1,9 @@
 using System.Runtime.InteropServices;
+using Microsoft.AspNetCore.Http;
 using Slipway.Contracts.Serving;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
+using Slipway.Serving.Remote;
 
 namespace Slipway.Serving;
 
@@ -106,6 +108,7 @@ public abstract class TensorModel
     /// <param name="input">The table's name.</param>
     /// <param name="output">The values' name.</param>
     /// <param name="cancellationToken">Nobody waits for the answer any more.</param>
+    /// <exception cref="BackendException">There is no answer, or one of other rows.</exception>
     internal async Task ScoreAsync(ReadOnlyMemory<float> features, int rows, Memory<float> outputs, string input, string output, CancellationToken cancellationToken)
     {
         var request = new TensorRequest();
@@ -113,7 +116,13 @@ public abstract class TensorModel
         request.Outputs.Add(new RequestedOutput(output, null));
         var answer = new List<AnswerTensor>();
         await RunAsync(request, answer, cancellationToken);
-        MemoryMarshal.Cast<byte, float>(answer[0].Data).CopyTo(outputs.Span);
+        var values = MemoryMarshal.Cast<byte, float>(answer[0].Data);
+        if (values.Length != rows)
+        {
+            throw new BackendException(StatusCodes.Status502BadGateway, $"its server answers {values.Length} values for {rows} rows");
+        }
+
+        values.CopyTo(outputs.Span);
     }
 
     /// <summary>

@@ -15,6 +15,7 @@ using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Registry.External;
 using Slipway.Serving;
+using Slipway.Serving.Remote;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
 using Slipway.Storage.Blobs;
@@ -205,6 +206,7 @@ public static class SlipwayServer
         {
             serving.BodyBytesMax = options.MaxBodyBytes;
             serving.ModelRepository = options.ModelRepository;
+            serving.RemoteHosts = RemoteHosts.Parse(options.RemoteHosts, Environment.GetEnvironmentVariable);
         });
         services.AddSlipwayPipelines();
         services.AddSlipwayMonitoring();

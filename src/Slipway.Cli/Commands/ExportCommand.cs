@@ -82,6 +82,12 @@ internal static partial class ExportCommand
         var version = passport.Version;
         var served = version.ServedSha256 ?? throw new SlipwayException(
             ErrorCode.FailedPrecondition, $"{model} {version.Version} holds no model file that Slipway can run; register an ONNX export of it.");
+        if (version.Format is ModelFormat.Remote or ModelFormat.Chain)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition,
+                $"{model} {version.Version} {(version.Format == ModelFormat.Remote ? "runs on another server, which its file names: deploy that one" : "joins other versions: export each of them, and register the chain where they are registered")}.");
+        }
+
         var name = KubernetesName(model);
         var versionFolder = Path.Combine(folder, "models", name, "1");
         Directory.CreateDirectory(versionFolder);

@@ -164,7 +164,7 @@ internal static class RegisterCommand
     private static async Task<ModelVersionRecord> WithBenchmarkAsync(SlipwayClient client, ModelVersionRecord record, CancellationToken ct)
     {
         var path = $"models/{Uri.EscapeDataString(record.Model)}/versions/{record.Version}";
-        for (var started = TimeProvider.System.GetTimestamp(); record.ServedPath is not null && record.Profile is { Benchmark: null } && TimeProvider.System.GetElapsedTime(started) < BenchmarkLimit;)
+        for (var started = TimeProvider.System.GetTimestamp(); record is { ServedPath: not null, Format: not (ModelFormat.Remote or ModelFormat.Chain), Profile.Benchmark: null } && TimeProvider.System.GetElapsedTime(started) < BenchmarkLimit;)
         {
             await Task.Delay(100, ct);
             record = await client.GetAsync<ModelVersionRecord>(path, ct);

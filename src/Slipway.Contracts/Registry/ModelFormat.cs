@@ -15,6 +15,12 @@ public enum ModelFormat
     /// <summary>Pickled objects, such as scikit-learn's: stored and listed, never loaded.</summary>
     Pickle,
 
+    /// <summary>A file that names a model on another server, which runs it: requests are sent there.</summary>
+    Remote,
+
+    /// <summary>A file that names other versions, whose runs it joins.</summary>
+    Chain,
+
     /// <summary>Files that no server here can run.</summary>
     Other,
 

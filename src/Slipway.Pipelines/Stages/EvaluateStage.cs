@@ -171,9 +171,9 @@ internal sealed class EvaluateStage(DuckDbDatabase duckDb, RunStore runs, ModelR
             return (null, $"not compared with {production.Version} in production, whose features differ");
         }
 
-        if (production.ServedSha256 is not { } served)
+        if (production is not { ServedSha256: { } served, Format: not (ModelFormat.Remote or ModelFormat.Chain) })
         {
-            return (null, $"not compared with {production.Version} in production, which holds no model file that this server can run");
+            return (null, $"not compared with {production.Version} in production, which is no model file that runs here");
         }
 
         var theirs = Scorer.Score(await blobs.ReadVerifiedAsync(served, cancellationToken), test, cancellationToken);

@@ -29,6 +29,7 @@ internal sealed class ModelInspector(BlobStore blobs)
     // All of it passes through memory; a larger one is stored but not served.
     private const long ConvertedBytesMax = 512L << 20;
     private const int HeadBytes = 4096;
+    private const int DescriptionBytesMax = 256 * 1024;
 
     private enum Kind
     {
@@ -37,6 +38,8 @@ internal sealed class ModelInspector(BlobStore blobs)
         Xgboost,
         Lightgbm,
         Pickle,
+        Remote,
+        Chain,
     }
 
     /// <exception cref="SlipwayException">InvalidArgument: a file is broken, points outside, or cannot be converted.</exception>
@@ -56,8 +59,10 @@ internal sealed class ModelInspector(BlobStore blobs)
         var onnx = Choose(kinds, Kind.Onnx);
         var xgboost = onnx is null ? Choose(kinds, Kind.Xgboost) : null;
         var lightgbm = onnx is null && xgboost is null ? Choose(kinds, Kind.Lightgbm) : null;
+        var described = (onnx ?? xgboost ?? lightgbm) is not null ? null : Choose(kinds, Kind.Remote) ?? Choose(kinds, Kind.Chain);
         List<PickleScan> pickles = [.. kinds.Where(file => file.Kind == Kind.Pickle).SelectMany(file => ScanPickle(file.File))];
         var found = onnx is not null ? ModelFormat.Onnx : xgboost is not null ? ModelFormat.Xgboost : lightgbm is not null ? ModelFormat.Lightgbm
+            : described is not null ? kinds.Single(file => file.File == described).Kind == Kind.Remote ? ModelFormat.Remote : ModelFormat.Chain
             : pickles.Count > 0 ? ModelFormat.Pickle : ModelFormat.Other;
         if (request.Format is { } declared && declared != found)
         {
@@ -70,10 +75,17 @@ internal sealed class ModelInspector(BlobStore blobs)
             ModelFormat.Onnx => await OnnxAsync(request, onnx!, profile, cancellationToken),
             ModelFormat.Xgboost => await ConvertAsync(request, xgboost!, Read(xgboost!, XgboostModel.Read), found, profile, cancellationToken),
             ModelFormat.Lightgbm => await ConvertAsync(request, lightgbm!, Read(lightgbm!, LightgbmModel.Read), found, profile, cancellationToken),
+            ModelFormat.Remote => Served(request, found, described!, RemoteModelFile.Parse(Text(described!)).Signature, profile),
+            ModelFormat.Chain => Served(request, found, described!, ModelChainFile.Parse(Text(described!)).Signature, profile),
             ModelFormat.Pickle => NotServed(request, found, profile with { Framework = PickleScanner.Framework(pickles), NotServed = ExportAdvice.ForPickle(PickleScanner.Framework(pickles)) }),
             _ => NotServed(request, found, profile with { NotServed = ExportAdvice.ForOther }),
         };
     }
+
+    private static Inspection Served(RegisterVersion request, ModelFormat format, ArtifactFile file, ModelSignature signature, VersionProfile profile) =>
+        new(format, request.Files, file.Path, request.Signature is { Inputs.Count: > 0 } declared ? declared : signature, request.FeatureSchema ?? FeatureSchema.None, profile);
+
+    private string Text(ArtifactFile file) => File.ReadAllText(blobs.PathOf(file.Sha256));
 
     private static Inspection NotServed(RegisterVersion request, ModelFormat format, VersionProfile profile) =>
         new(format, request.Files, null, request.Signature ?? ModelSignature.None, request.FeatureSchema ?? FeatureSchema.None, profile);
@@ -84,6 +96,11 @@ internal sealed class ModelInspector(BlobStore blobs)
         using (var content = blobs.OpenRead(file.Sha256))
         {
             content.ReadExactly(head);
+        }
+
+        if (DescriptionOf(file, head) is { } described)
+        {
+            return described;
         }
 
         if (XgboostModel.IsOne(head))
@@ -109,6 +126,30 @@ internal sealed class ModelInspector(BlobStore blobs)
         {
             return PickleScanner.MayBe(head) ? Kind.Pickle : Kind.Other;
         }
+    }
+
+    // A line of its own, at the left, in a YAML file that is short enough to be one.
+    private static Kind? DescriptionOf(ArtifactFile file, ReadOnlySpan<byte> head)
+    {
+        if (file.SizeBytes > DescriptionBytesMax || !(file.Path.EndsWith(".yaml", StringComparison.OrdinalIgnoreCase) || file.Path.EndsWith(".yml", StringComparison.OrdinalIgnoreCase)))
+        {
+            return null;
+        }
+
+        foreach (var line in Encoding.UTF8.GetString(head).AsSpan().EnumerateLines())
+        {
+            if (line.StartsWith("kind:", StringComparison.Ordinal))
+            {
+                return line[5..].Trim() switch
+                {
+                    RemoteModelFile.Kind => Kind.Remote,
+                    ModelChainFile.Kind => Kind.Chain,
+                    _ => null,
+                };
+            }
+        }
+
+        return null;
     }
 
     private IReadOnlyList<PickleScan> ScanPickle(ArtifactFile file)

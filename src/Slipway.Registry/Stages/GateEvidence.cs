@@ -15,6 +15,9 @@ internal sealed record GateEvidence
     /// <summary>What is wrong with the version's files; null when all are as registered.</summary>
     public string? Damage { get; init; }
 
+    /// <summary>What is wrong with the versions that a chain runs, and which they are; null when the version is no chain.</summary>
+    public (string? Fault, IReadOnlyList<string> Nodes)? Parts { get; init; }
+
     /// <summary>The version that would take over; null when none was in production.</summary>
     public string? RollbackTo { get; init; }
 

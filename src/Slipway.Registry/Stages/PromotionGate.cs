@@ -83,6 +83,11 @@ internal static class PromotionGate
     {
         items.Add(new GateItem("integrity", evidence.Damage is null, evidence.Damage ?? $"all {version.Files.Count} files have their registered SHA-256",
             [.. version.Files.Select(file => $"blob:{file.Sha256}")]));
+        if (evidence.Parts is { } parts)
+        {
+            items.Add(new GateItem("parts", parts.Fault is null, parts.Fault ?? $"all {parts.Nodes.Count} versions that it runs load and were approved as far themselves", parts.Nodes));
+        }
+
         string[] node = [version.Node.ToString()];
         if (requirements.LineageComplete)
         {

@@ -10,9 +10,12 @@ namespace Slipway.Registry.Versions;
 /// <summary>The rows of <c>model_version_profiles</c>, and what <c>models</c> says of a model beside its versions.</summary>
 internal static class ProfileTable
 {
-    public static void Insert(WriteTransaction transaction, string model, string version, VersionProfile profile) => transaction.Connection.Execute(
+    public static void Insert(WriteTransaction transaction, string model, string version, ModelFormat format, VersionProfile profile) => transaction.Connection.Execute(
         "INSERT INTO model_version_profiles (model, version, profile, measurable) VALUES (@model, @version, @json, @measurable)",
-        new { model, version, measurable = profile.NotServed is null ? 1 : 0, json = JsonSerializer.Serialize(profile, JsonDefaults.Options) });
+        new { model, version, measurable = IsMeasured(format, profile) ? 1 : 0, json = JsonSerializer.Serialize(profile, JsonDefaults.Options) });
+
+    /// <summary>Whether a version is a graph of its own, whose speed is this machine's.</summary>
+    private static bool IsMeasured(ModelFormat format, VersionProfile profile) => profile.NotServed is null && format is not (ModelFormat.Remote or ModelFormat.Chain);
 
     public static VersionProfile? Find(DbConnection connection, string model, string version)
     {

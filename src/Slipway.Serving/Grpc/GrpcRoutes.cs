@@ -144,7 +144,7 @@ public sealed class GrpcRoutes
         {
             Name = model.Model,
             Versions = { _models.Versions(model.Model) },
-            Platform = "onnxruntime_onnx",
+            Platform = model.Platform,
             Inputs = { model.InputTensors.Select(Tensor) },
             Outputs = { model.OutputTensors.Select(Tensor) },
         };
@@ -158,8 +158,8 @@ public sealed class GrpcRoutes
         return new ModelConfig
         {
             Name = model.Model,
-            Platform = "onnxruntime_onnx",
-            Backend = "onnxruntime",
+            Platform = model.Platform,
+            Backend = model.BackendName,
             MaxBatchSize = model.BatchMax,
             Input = { model.InputTensors.Select(tensor => new ModelInput { Name = tensor.Name, DataType = Type(tensor), Dims = { Dims(tensor) } }) },
             Output = { model.OutputTensors.Select(tensor => new ModelOutput { Name = tensor.Name, DataType = Type(tensor), Dims = { Dims(tensor) } }) },
@@ -324,6 +324,8 @@ public sealed class GrpcRoutes
                 StatusCodes.Status404NotFound => GrpcStatus.Of(ErrorCode.NotFound),
                 StatusCodes.Status429TooManyRequests => GrpcStatus.Of(ErrorCode.ResourceExhausted),
                 StatusCodes.Status503ServiceUnavailable => GrpcStatus.Of(outcome.RetryAfterSeconds > 0 ? ErrorCode.ResourceExhausted : ErrorCode.Unavailable),
+                StatusCodes.Status502BadGateway => GrpcStatus.Of(ErrorCode.Unavailable),
+                StatusCodes.Status504GatewayTimeout => GrpcStatus.DeadlineExceeded,
                 _ => GrpcStatus.Internal,
             }, message);
     }

@@ -262,7 +262,7 @@ public sealed class PredictionLog : IAsyncDisposable
             var length = PredictionRecord.Write(entry, row, policy, _tensors.WrittenSpan, inputs, record.GetSpan(PredictionRecord.SizeMax(entry, _tensors.WrittenCount)));
             journal.Append(record.GetSpan(length)[..length]);
             newest = Math.Max(newest, entry.EventMs(row));
-            if (entry.HasFeatures && entry.Arm.Role != ArmRole.Direct)
+            if (entry.HasFeatures && entry.Arm.Counts)
             {
                 model.Skew.Count(entry.Features(row, model.FeatureNames.Count));
             }

@@ -11,7 +11,7 @@ namespace Slipway.Serving.Protocol;
 /// <summary>Open Inference over HTTP: the body from the socket's buffer straight to <see cref="Inference"/>, the answer in one piece.</summary>
 internal sealed class InferHandler(Inference inference, ServingOptions options)
 {
-    private const string HeaderLengthName = "Inference-Header-Content-Length";
+    public const string HeaderLengthName = "Inference-Header-Content-Length";
 
     /// <summary>Answers <c>POST /v2/models/{model}[/versions/{version}]/infer</c>.</summary>
     public async Task Invoke(HttpContext context)

@@ -69,6 +69,12 @@ internal sealed partial class InferRequest
 
     public Span<float> Outputs => _outputs.AsSpan(0, Rows);
 
+    /// <summary><see cref="Features"/>, for a run that is waited for.</summary>
+    public ReadOnlyMemory<float> FeaturesMemory => _features.AsMemory(0, Rows * _model.FeatureNames.Count);
+
+    /// <summary><see cref="Outputs"/>, for a run that is waited for.</summary>
+    public Memory<float> OutputsMemory => _outputs.AsMemory(0, Rows);
+
     public ReadOnlySpan<long> EventMs => _eventMs.AsSpan(0, Rows);
 
     public ReadOnlySpan<byte> Keys => _keys.AsSpan(0, _keysLength);

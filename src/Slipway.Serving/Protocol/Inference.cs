@@ -4,9 +4,11 @@ using System.Diagnostics;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
+using Slipway.Contracts;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Queues;
+using Slipway.Serving.Remote;
 
 namespace Slipway.Serving.Protocol;
 
@@ -17,7 +19,7 @@ namespace Slipway.Serving.Protocol;
 internal sealed class Inference(ModelRouter router, PinnedVersions pinned, PredictionLog log, ShadowMirror mirror, TimeProvider clock, ILogger<Inference> logger)
 {
     /// <summary>The version named by the caller; null for the ordinary way, the version in production.</summary>
-    /// <exception cref="Contracts.SlipwayException">NotFound; Unavailable: it cannot be loaded.</exception>
+    /// <exception cref="SlipwayException">NotFound; Unavailable: it cannot be loaded.</exception>
     public Arm? Named(string model, string? version) =>
         string.IsNullOrEmpty(version) || string.Equals(version, "production", StringComparison.OrdinalIgnoreCase) ? null : pinned.Get(model, version);
 
@@ -40,7 +42,13 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             return outcome with { Entered = now, Scored = now };
         }
 
-        return queue.TryEnter() ? Run(mine, outcome, queue) : outcome with { Status = Outcome.Waiting };
+        if (outcome.Arm.Model.Waits || !queue.TryEnter())
+        {
+            return outcome with { Status = Outcome.Waiting };
+        }
+
+        var ran = Run(mine, outcome, queue);
+        return ran.Status >= StatusCodes.Status500InternalServerError ? FallBack(mine, ran) : ran;
     }
 
     /// <summary>Waits for the version, and scores. The body must stay as it is until then.</summary>
@@ -101,6 +109,99 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         }
     }
 
+    /// <summary>Runs a request on another server, on a run that was taken for it and is given back. It holds no thread meanwhile.</summary>
+    private async Task<Outcome> RunAsync(InferScratch mine, Outcome prepared, ModelQueue queue, CancellationToken cancellationToken)
+    {
+        var entered = Stopwatch.GetTimestamp();
+        var arm = prepared.Arm!;
+        string? failure = null;
+        var (status, retryAfter) = (StatusCodes.Status500InternalServerError, 0);
+        try
+        {
+            if (mine.IsTensors)
+            {
+                await arm.Model.Tensors!.RunAsync(mine.Tensors!, mine.Answer, cancellationToken);
+            }
+            else
+            {
+                await arm.Model.ScoreAsync(mine.Request.FeaturesMemory, mine.Request.Rows, mine.Request.OutputsMemory, cancellationToken);
+                failure = CheckOutputs(arm, mine.Request.Outputs);
+            }
+        }
+        catch (Exception e) when (e is BackendException { Status: StatusCodes.Status400BadRequest } or OnnxException { Code: OnnxErrorCode.InvalidArgument } && arm.Role != ArmRole.Candidate)
+        {
+            return Outcome.Refused(StatusCodes.Status400BadRequest, $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.");
+        }
+        catch (BackendException e)
+        {
+            // What a candidate's server refuses counts as its failure: the inputs fit the signature.
+            logger.LogWarning("Version {Version} of {Model} failed a request: {Why}", arm.Version, arm.Model.Model, e.Message);
+            failure = $"Model '{arm.Model.Model}' version {arm.Version} failed on this request: {e.Message}.";
+            (status, retryAfter) = (e.Status == StatusCodes.Status400BadRequest ? StatusCodes.Status502BadGateway : e.Status, e.RetryAfterSeconds);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            failure = Failed(arm, e);
+        }
+        finally
+        {
+            queue.Leave(entered);
+        }
+
+        return prepared with { Entered = entered, Scored = Stopwatch.GetTimestamp(), Status = failure is null ? StatusCodes.Status200OK : status, Message = failure, RetryAfterSeconds = retryAfter };
+    }
+
+    /// <summary>What the version that the model's definition falls back on answers in place of one that failed; the failure, when that is none or not free.</summary>
+    private Outcome FallBack(InferScratch mine, in Outcome failed)
+    {
+        if (FallbackOf(failed) is not { Model.Waits: false } arm || !arm.Model.Queue.TryEnter())
+        {
+            return failed;
+        }
+
+        Complete(mine, failed);
+        return Run(mine, failed with { Arm = arm, Message = null }, arm.Model.Queue) is { Message: null } answered ? answered : Outcome.Refused(failed.Status, failed.Message!);
+    }
+
+    private async Task<Outcome> FallBackAsync(InferScratch mine, Outcome failed, CancellationToken cancellationToken)
+    {
+        if (FallbackOf(failed) is not { } arm || !arm.Model.Queue.TryEnter())
+        {
+            return failed;
+        }
+
+        Complete(mine, failed);
+        var prepared = failed with { Arm = arm, Message = null, RetryAfterSeconds = 0 };
+        var answered = arm.Model.Waits ? await RunAsync(mine, prepared, arm.Model.Queue, cancellationToken) : Run(mine, prepared, arm.Model.Queue);
+        return answered.Message is null ? answered : Outcome.Refused(failed.Status, failed.Message!, failed.RetryAfterSeconds);
+    }
+
+    private Arm? FallbackOf(in Outcome failed)
+    {
+        var arm = failed.Arm!;
+        if (arm.Model.Fallback is not { } version || version == arm.Version || !arm.Counts)
+        {
+            return null;
+        }
+
+        try
+        {
+            var fallback = pinned.Get(arm.Model.Model, version).Model;
+            if (fallback.InputKey == arm.Model.InputKey)
+            {
+                return new Arm(ArmRole.Fallback, fallback);
+            }
+
+            logger.LogWarning("Version {Version} of {Model} cannot stand in for {Failed}: it takes other inputs", version, arm.Model.Model, arm.Version);
+        }
+        catch (SlipwayException e)
+        {
+            logger.LogWarning("Version {Version} of {Model} cannot stand in for {Failed}: {Why}", version, arm.Model.Model, arm.Version, e.Message);
+        }
+
+        return null;
+    }
+
     private Outcome RunOne(InferScratch mine, in Outcome prepared, long entered)
     {
         var arm = prepared.Arm!;
@@ -117,7 +218,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         {
             var wait = mine.Timeout > TimeSpan.Zero && mine.Timeout < queue.Settings.WaitMax ? mine.Timeout : queue.Settings.WaitMax;
             var request = new QueuedRequest(mine, prepared, mine.Priority, prepared.Started + (long)(wait.TotalSeconds * Stopwatch.Frequency));
-            var end = await queue.WaitAsync(request, RunTogether, cancellationToken);
+            var end = await queue.WaitAsync(request, prepared.Arm.Model.Waits ? null : RunTogether, cancellationToken);
             if (end == QueueEnd.Turn && (cancellationToken.IsCancellationRequested || request.Deadline <= Stopwatch.GetTimestamp()))
             {
                 // Its turn came too late by the time the thread pool came to it.
@@ -126,8 +227,9 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 end = QueueEnd.Expired;
             }
 
-            return end switch
+            var outcome = end switch
             {
+                QueueEnd.Turn when prepared.Arm.Model.Waits => await RunAsync(mine, prepared, queue, cancellationToken),
                 QueueEnd.Turn => Run(mine, prepared, queue),
                 QueueEnd.Ran => request.Outcome,
                 QueueEnd.Full => Overloaded(prepared, queue, StatusCodes.Status429TooManyRequests,
@@ -135,6 +237,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 _ => Overloaded(prepared, queue, StatusCodes.Status503ServiceUnavailable,
                     $"The request waited {wait.TotalMilliseconds:0} ms for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' and was not run; try again in {queue.RetryAfterSeconds} s, or allow more time."),
             };
+            return outcome.Arm is not null && outcome.Status >= StatusCodes.Status500InternalServerError ? await FallBackAsync(mine, outcome, cancellationToken) : outcome;
         }
         catch
         {
@@ -147,7 +250,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     private static Outcome Overloaded(in Outcome prepared, ModelQueue queue, int status, string message)
     {
         var arm = prepared.Arm!;
-        (arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics).Record(
+        arm.Statistics.Record(
             (long)Stopwatch.GetElapsedTime(prepared.Started).TotalMicroseconds, 0, failed: true, new StageTimes(0, 0, 0, 0, prepared.NowMs));
         return Outcome.Refused(status, message, queue.RetryAfterSeconds);
     }
@@ -240,8 +343,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         var ended = Stopwatch.GetTimestamp();
         var latencyUs = (long)Stopwatch.GetElapsedTime(outcome.Started, ended).TotalMicroseconds;
         var failed = outcome.Status != StatusCodes.Status200OK;
-        var statistics = arm.Role == ArmRole.Direct ? arm.Model.DirectStatistics : arm.Model.Statistics;
-        statistics.Record(latencyUs, mine.Rows, failed, new StageTimes(
+        arm.Statistics.Record(latencyUs, mine.Rows, failed, new StageTimes(
             Nanoseconds(outcome.Started, outcome.Ready), Nanoseconds(outcome.Ready, outcome.Entered), Nanoseconds(outcome.Entered, outcome.Scored),
             Nanoseconds(outcome.Scored, ended), outcome.NowMs));
         if (!failed && !mine.IsTensors && outcome.Entered < outcome.Scored)
@@ -321,7 +423,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
             arm.Model.Tensors!.Run(mine.Tensors!, mine.Answer);
             return null;
         }
-        catch (OnnxException e) when (arm.Role is ArmRole.Candidate && table?.Stable?.Model.Tensors is { } stable ? Refuses(stable, mine.Tensors!) : e.Code is OnnxErrorCode.InvalidArgument)
+        catch (OnnxException e) when (arm.Role is ArmRole.Candidate && table?.Stable?.Model.Tensors is { Waits: false } stable ? Refuses(stable, mine.Tensors!) : e.Code is OnnxErrorCode.InvalidArgument)
         {
             refused = true;
             return $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.";

@@ -51,6 +51,47 @@ internal static class TensorReader
         return tail.IsEmpty ? null : $"The body has {tail.Length} bytes more than its inputs' binary_data_size name; send as many as they say.";
     }
 
+    /// <summary>Reads another server's answer, whose outputs become the inputs of <paramref name="outputs"/>.</summary>
+    /// <param name="body">The whole of it.</param>
+    /// <param name="headerLength">Bytes of its JSON, which tensors follow; null when it is JSON to its end.</param>
+    /// <param name="outputs">Is filled.</param>
+    public static string? ReadAnswer(in ReadOnlySequence<byte> body, long? headerLength, TensorRequest outputs)
+    {
+        var tail = headerLength is { } skipped ? body.Slice(skipped) : ReadOnlySequence<byte>.Empty;
+        var reader = new Utf8JsonReader(headerLength is { } length ? body.Slice(0, length) : body, new JsonReaderOptions { MaxDepth = NestingMax });
+        try
+        {
+            var found = false;
+            reader.Read();
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                var isOutputs = reader.ValueTextEquals("outputs"u8);
+                reader.Read();
+                found |= isOutputs;
+                if (isOutputs && ReadInputs(ref reader, ref tail, outputs) is { } fault)
+                {
+                    return fault;
+                }
+
+                reader.Skip();
+            }
+
+            return found ? null : "It has no 'outputs'.";
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return "It is not valid JSON.";
+        }
+    }
+
+    /// <summary>Reads a list of values, flat or nested, from JSON that has been parsed before.</summary>
+    public static string? ReadValues(ReadOnlySpan<byte> json, string what, Datatype datatype, int count, out byte[] bytes)
+    {
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = NestingMax });
+        reader.Read();
+        return ReadData(ref reader, what, datatype, count, out bytes);
+    }
+
     /// <summary>A body without JSON: the bytes of a model's one input.</summary>
     /// <param name="body">The whole of it.</param>
     /// <param name="model">Whose input it is.</param>

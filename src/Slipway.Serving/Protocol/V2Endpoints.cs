@@ -61,7 +61,7 @@ internal static class V2Endpoints
     {
         var loaded = models.Get(model, version);
         return Results.Json(
-            new { name = model, versions = models.Versions(model), platform = "onnxruntime_onnx", inputs = loaded.InputTensors, outputs = loaded.OutputTensors }, JsonDefaults.Options);
+            new { name = model, versions = models.Versions(model), platform = loaded.Platform, inputs = loaded.InputTensors, outputs = loaded.OutputTensors }, JsonDefaults.Options);
     }
 
     private static IResult Ready(string model, string? version, ServedModels models)
@@ -79,8 +79,8 @@ internal static class V2Endpoints
             new
             {
                 name = model,
-                platform = "onnxruntime_onnx",
-                backend = "onnxruntime",
+                platform = loaded.Platform,
+                backend = loaded.BackendName,
                 max_batch_size = loaded.BatchMax,
                 input = loaded.InputTensors.Select(Tensor),
                 output = loaded.OutputTensors.Select(Tensor),

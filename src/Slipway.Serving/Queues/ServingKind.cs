@@ -63,9 +63,10 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
             settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };
         }
 
+        var fallback = yaml.OptionalText("fallback");
         var log = yaml.OptionalMap("log") is { } logged ? LogPolicy.Parse(logged) : LogPolicy.All;
         yaml.Done();
-        return (model, new ServingSettings(settings, log));
+        return (model, new ServingSettings(settings, log, fallback));
     }
 
     public void Validate(DefinitionYaml yaml) => Parse(yaml);
@@ -100,4 +101,8 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
 /// <summary>What a model's definition says.</summary>
 /// <param name="Queue">How requests run and wait.</param>
 /// <param name="Log">What of its predictions is kept.</param>
-internal sealed record ServingSettings(QueueSettings Queue, LogPolicy Log);
+/// <param name="Fallback">The version that answers when the one that should fails; null for none.</param>
+internal sealed record ServingSettings(QueueSettings Queue, LogPolicy Log, string? Fallback)
+{
+    public static ServingSettings Default { get; } = new(QueueSettings.Default, LogPolicy.All, null);
+}

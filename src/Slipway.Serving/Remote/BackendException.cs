@@ -1,0 +1,15 @@
+namespace Slipway.Serving.Remote;
+
+/// <summary>Why a version that another server runs gave no answer.</summary>
+/// <param name="status">HTTP's: 502 for an answer that is none, 503 while nothing is asked there, 504 for none in time; 400 when it refused the inputs.</param>
+/// <param name="message">A clause without a full stop, which goes to callers.</param>
+/// <param name="retryAfterSeconds">When to come again; 0 when nobody knows.</param>
+/// <param name="inner">What happened.</param>
+public sealed class BackendException(int status, string message, int retryAfterSeconds = 0, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>HTTP's.</summary>
+    public int Status { get; } = status;
+
+    /// <summary>When to come again; 0 when nobody knows.</summary>
+    public int RetryAfterSeconds { get; } = retryAfterSeconds;
+}
