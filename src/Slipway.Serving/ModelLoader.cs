@@ -40,10 +40,19 @@ internal sealed class ModelLoader(
 
         var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
         var file = version.ServedSha256 ?? throw Unusable(version, "it holds no model file that this server can run; register an ONNX export of it");
+        var bytes = ReadVerified(version, "model file", file);
+
+        // A benchmark is such a trial.
+        var fault = version.Profile?.Benchmark is { } benchmark ? benchmark.Fault : ModelTrial.FindFaultAsync(blobs.PathOf(file), file, CancellationToken.None).GetAwaiter().GetResult();
+        if (fault is not null)
+        {
+            throw Unusable(version, $"it was tried in a process of its own, and {fault}");
+        }
+
         OnnxSession session;
         try
         {
-            session = OnnxSession.Load(ReadVerified(version, "model file", file));
+            session = OnnxSession.Load(bytes);
         }
         catch (OnnxException e)
         {

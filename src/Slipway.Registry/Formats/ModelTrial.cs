@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -7,15 +8,41 @@ using Slipway.Contracts;
 namespace Slipway.Registry.Formats;
 
 /// <summary>Runs a model in a child process: the program's own <c>model-trial</c> command.</summary>
-internal static class ModelTrial
+public static class ModelTrial
 {
     /// <summary>The hidden command that <see cref="TrialChild"/> answers.</summary>
-    public const string Command = "model-trial";
+    internal const string Command = "model-trial";
 
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly ConcurrentDictionary<string, bool> Survived = new(StringComparer.Ordinal);
+
+    /// <summary>
+    /// Loads and runs an ONNX file once in a process of its own, before this one does: what brings the runtime down would take the server with it.
+    /// Content that was survived once is not tried again.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="sha256">Of its content.</param>
+    /// <param name="cancellationToken">Ends the trial.</param>
+    /// <returns>Why it may not be loaded here, a clause without a full stop; null when it may. A machine that starts no processes tries nothing.</returns>
+    public static async Task<string?> FindFaultAsync(string path, string sha256, CancellationToken cancellationToken)
+    {
+        if (Survived.ContainsKey(sha256))
+        {
+            return null;
+        }
+
+        var result = await RunAsync(new TrialRequest(path, Measure: false, Once: true), cancellationToken);
+        if (result.Fault is not null && !result.IsUntried)
+        {
+            return result.Fault.TrimEnd('.').Split('\n')[0];
+        }
+
+        Survived[sha256] = true;
+        return null;
+    }
 
     /// <summary>The child's result; its fault says so when it crashed, ran too long or could not be started.</summary>
-    public static async Task<TrialResult> RunAsync(TrialRequest request, CancellationToken cancellationToken)
+    internal static async Task<TrialResult> RunAsync(TrialRequest request, CancellationToken cancellationToken)
     {
         using var process = new Process { StartInfo = Start() };
         try
@@ -24,7 +51,7 @@ internal static class ModelTrial
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            return new TrialResult { Fault = $"the process for the trial could not be started: {e.Message}" };
+            return new TrialResult { Fault = $"the process for the trial could not be started: {e.Message}", IsUntried = true };
         }
 
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

@@ -7,7 +7,8 @@ namespace Slipway.Registry.Formats;
 /// <param name="Rows">Rows to score, row-major; null for none.</param>
 /// <param name="XgboostPath">A model that the XGBoost library shall score the same rows with; null for none.</param>
 /// <param name="Outputs">Values per answer.</param>
-internal sealed record TrialRequest(string ModelPath, bool Measure, int Columns = 0, float[]? Rows = null, string? XgboostPath = null, int Outputs = 1);
+/// <param name="Once">Whether to run it once, whatever it answers.</param>
+internal sealed record TrialRequest(string ModelPath, bool Measure, int Columns = 0, float[]? Rows = null, string? XgboostPath = null, int Outputs = 1, bool Once = false);
 
 /// <summary>What the child process found.</summary>
 internal sealed record TrialResult
@@ -37,4 +38,7 @@ internal sealed record TrialResult
 
     /// <summary>Why the model could not be run; null when it could.</summary>
     public string? Fault { get; init; }
+
+    /// <summary>Whether the fault is this machine's, which starts no process.</summary>
+    public bool IsUntried { get; init; }
 }

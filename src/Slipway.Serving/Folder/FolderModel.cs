@@ -1,6 +1,8 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
 using Slipway.Native.Onnx;
+using Slipway.Registry.Formats;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
 
@@ -108,6 +110,16 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         if (!File.Exists(path))
         {
             throw new FormatException($"version {version} has no file {file}");
+        }
+
+        using (var content = File.OpenRead(path))
+        {
+            // Tensors beside it may be others by now, and so the same content is tried with each folder's.
+            var digest = $"{path} {Convert.ToHexStringLower(SHA256.HashData(content))}";
+            if (ModelTrial.FindFaultAsync(path, digest, CancellationToken.None).GetAwaiter().GetResult() is { } fault)
+            {
+                throw new OnnxException(OnnxErrorCode.Fail, $"version {version} was tried in a process of its own, and {fault}");
+            }
         }
 
         var session = OnnxSession.Load(path);
