@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Prints ratios measured in one run: inference against bare Kestrel, the point-in-time join against plain DuckDB, start and memory.
-#   bench/run.sh [serving] [fastify] [batching] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
+#   bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
 # docs/reference/benchmarks.md says what is compared with what.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/build.sh"
 cd "$root"
 [ "$(uname -s)" = Linux ] || { say "The benchmarks read /proc and need Linux."; exit 1; }
 
-if ! command -v wrk >/dev/null; then
+# What is missing of Debian's packages: the load generators, and what the Python peer is made of.
+missing=()
+command -v wrk >/dev/null || missing+=(wrk)
+command -v h2load >/dev/null || missing+=(nghttp2-client)
+/usr/bin/python3 -c "import fastapi, uvicorn, sklearn" 2>/dev/null || missing+=(python3-fastapi python3-uvicorn python3-sklearn)
+if [ ${#missing[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
   if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
-    say "Installing wrk…"
-    { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
+    say "Installing ${missing[*]}…"
+    { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1 || true
   fi
-  command -v wrk >/dev/null || { say "The load generator wrk is missing and could not be installed here (Debian package: wrk)."; exit 1; }
+  command -v wrk >/dev/null && command -v h2load >/dev/null || { say "The load generators are missing and could not be installed here (Debian packages: wrk, nghttp2-client)."; exit 1; }
 fi
 
 ensure_built

@@ -26,12 +26,12 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     public double FirstAnswerMs { get; }
 
     /// <summary>Slipway's own server on a data folder, as its launcher starts it.</summary>
-    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null)
+    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null, int grpcPort = 0)
     {
         var port = FreePort();
         string[] more = [.. database is null ? [] : (string[])["--database", database], .. models is null ? [] : (string[])["--model-repository", models]];
         return StartAsync(
-            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", "0", "--data", data, .. more], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
+            Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", Text(grpcPort), "--data", data, .. more], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
     }
 
     /// <summary>Fastify with onnxruntime-node, a worker to each processor.</summary>
@@ -41,11 +41,24 @@ internal sealed class MeasuredProcess : IAsyncDisposable
         return StartAsync("node", [Path.Combine(BenchSettings.Root, "bench", "peers", "fastify", "server.js"), Text(port), model], port, "/", Path.Combine(BenchSettings.Folder, "fastify.log"), pin: false);
     }
 
-    /// <summary>Kestrel that answers every request with the bytes of a file.</summary>
-    public static Task<MeasuredProcess> BareKestrelAsync(string answer, bool pin)
+    /// <summary>FastAPI with scikit-learn under uvicorn, a worker to each processor.</summary>
+    public static Task<MeasuredProcess> FastApiAsync()
     {
         var port = FreePort();
-        return StartAsync(Program("BareKestrel", "BareKestrel"), [Text(port), answer], port, "/", Path.Combine(BenchSettings.Folder, "bare-kestrel.log"), pin);
+        return StartAsync(
+            "/usr/bin/python3",
+            ["-m", "uvicorn", "--app-dir", Path.Combine(BenchSettings.Root, "bench", "peers", "fastapi"), "--port", Text(port), "--workers", Text(Environment.ProcessorCount), "--log-level", "warning", "server:app"],
+            port, "/", Path.Combine(BenchSettings.Folder, "fastapi.log"), pin: false);
+    }
+
+    /// <summary>Kestrel that answers every request with the bytes of a file.</summary>
+    /// <param name="answer">The file.</param>
+    /// <param name="pin">To the first processor.</param>
+    /// <param name="grpcPort">Where it answers them as gRPC does; 0 for nowhere.</param>
+    public static Task<MeasuredProcess> BareKestrelAsync(string answer, bool pin, int grpcPort = 0)
+    {
+        var port = FreePort();
+        return StartAsync(Program("BareKestrel", "BareKestrel"), [Text(port), answer, Text(grpcPort)], port, "/", Path.Combine(BenchSettings.Folder, "bare-kestrel.log"), pin);
     }
 
     /// <summary>Processor time so far, user and system, of all threads and of the workers it started.</summary>
@@ -142,7 +155,7 @@ internal sealed class MeasuredProcess : IAsyncDisposable
         }
     }
 
-    private static int FreePort()
+    public static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

@@ -27,6 +27,15 @@ internal static class ServedModel
         var suffix = Guid.NewGuid().ToString("N")[..8];
         var token = (await admin.PostAsync<CreatedUser>("users", new CreateUserRequest($"bench-engineer-{suffix}", "ml_engineer"), default)).Token!;
         using var engineer = new SlipwayClient(server, token);
+        using (var http = new HttpClient { BaseAddress = server })
+        {
+            // What is in production loads beside the start.
+            while (!(await http.GetAsync(new Uri("/v2/health/ready", UriKind.Relative))).IsSuccessStatusCode)
+            {
+                await Task.Delay(50);
+            }
+        }
+
         if (await engineer.IsModelReadyAsync(Name, default))
         {
             return token;

@@ -1,5 +1,9 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
+using Google.Protobuf;
+using Slipway.Serving.Grpc;
 using Slipway.Client;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
@@ -47,6 +51,85 @@ internal static class ServingBench
         Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client, data)):0.0} us");
     }
 
+    /// <summary>The gRPC endpoint against Kestrel that answers the same bytes as gRPC does, in turn.</summary>
+    public static async Task GrpcAsync(BenchSettings settings)
+    {
+        var data = Path.Combine(BenchSettings.Folder, "data");
+        var (port, barePort) = (MeasuredProcess.FreePort(), MeasuredProcess.FreePort());
+        await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin, grpcPort: port);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        const string Call = "/inference.GRPCInferenceService/ModelInfer";
+        var features = new float[] { 0.1f, 12, 30, 17, 3, 1, 700 };
+        var message = new ModelInferRequest { ModelName = ServedModel.Name, RawInputContents = { ByteString.CopyFrom(MemoryMarshal.AsBytes(features.AsSpan())) } };
+        message.Inputs.Add(new ModelInferRequest.Types.InferInputTensor { Name = "features", Datatype = "FP32", Shape = { 1, 7 } });
+        var bytes = message.ToByteArray();
+        var body = Path.Combine(BenchSettings.Folder, "call.bin");
+        await File.WriteAllBytesAsync(body, [0, 0, 0, (byte)(bytes.Length >> 8), (byte)bytes.Length, .. bytes]);
+        var answerFile = Path.Combine(BenchSettings.Folder, "answer.bin");
+        using (var http = new HttpClient { DefaultRequestVersion = System.Net.HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact })
+        {
+            using var content = new ByteArrayContent(await File.ReadAllBytesAsync(body));
+            content.Headers.ContentType = new("application/grpc");
+            using var answer = await http.PostAsync(new Uri($"http://127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}{Call}"), content);
+            var answered = await answer.Content.ReadAsByteArrayAsync();
+            if (answered.Length < 5)
+            {
+                throw new InvalidOperationException($"The server refuses the benchmark's call: {answer}");
+            }
+
+            await File.WriteAllBytesAsync(answerFile, answered);
+        }
+
+        await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin, barePort);
+        var (ours, theirs) = await InTurnAsync(
+            () => H2Load.GrpcAsync(server, port, Call, body, settings), () => H2Load.GrpcAsync(bare, barePort, Call, body, settings), settings);
+        var run = RunMicroseconds(await ModelFileAsync(client, data));
+        Console.WriteLine($"\ngRPC ModelInfer against bare Kestrel's HTTP/2; {Math.Max(1, settings.Connections / 8)} connections of 8 streams, medians of {settings.Rounds} rounds");
+        Console.WriteLine(
+            $"  Slipway {ours.PerSecond:0} calls/s, {ours.CpuMicroseconds:0.0} us; bare {theirs.PerSecond:0} calls/s, {theirs.CpuMicroseconds:0.0} us; ratio {ours.PerSecond / theirs.PerSecond:0.00} in calls; processor time over bare and the model's own run ({run:0.0} us): {ours.CpuMicroseconds - theirs.CpuMicroseconds - run:0.0} us");
+    }
+
+    /// <summary>Latency at half of what goes, against bare Kestrel at the same rate, in turn.</summary>
+    public static async Task HalfLoadAsync(BenchSettings settings)
+    {
+        var data = Path.Combine(BenchSettings.Folder, "data");
+        await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
+        var rows = await ServedModel.RowsAsync(client);
+        await File.WriteAllLinesAsync(bodies, rows.Select(row => row.Features));
+        var body = Path.Combine(BenchSettings.Folder, "body.json");
+        await File.WriteAllTextAsync(body, rows[0].Features);
+        var answerFile = Path.Combine(BenchSettings.Folder, "answer.json");
+        using (var http = new HttpClient())
+        {
+            using var content = new StringContent(rows[0].Features, Encoding.UTF8, "application/json");
+            await File.WriteAllBytesAsync(answerFile, await (await http.PostAsync(new Uri(server.Address, Infer), content)).Content.ReadAsByteArrayAsync());
+        }
+
+        await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin);
+        await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings);
+        var half = (int)((await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings)).PerSecond / 2);
+        var (ours, theirs) = await InTurnAsync(() => H2Load.AtRateAsync(server, Infer, body, half, settings), () => H2Load.AtRateAsync(bare, Infer, body, half, settings), settings);
+        Console.WriteLine($"\nAt half load, {half} requests/s on {settings.Connections} connections, medians of {settings.Rounds} rounds");
+        Console.WriteLine(
+            $"  Slipway {ours.PerSecond:0} req/s, p50 {ours.LatencyMsP50:0.00} ms, p99 {ours.LatencyMsP99:0.00} ms; bare Kestrel {theirs.PerSecond:0} req/s, p50 {theirs.LatencyMsP50:0.00} ms, p99 {theirs.LatencyMsP99:0.00} ms; p99 added {ours.LatencyMsP99 - theirs.LatencyMsP99:0.00} ms");
+    }
+
+    /// <summary>A scikit-learn forest of the same size behind FastAPI, in turn.</summary>
+    public static async Task FastApiAsync(BenchSettings settings)
+    {
+        var data = Path.Combine(BenchSettings.Folder, "data");
+        await using var server = await MeasuredProcess.SlipwayAsync(data, pin: false);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var peer = await MeasuredProcess.FastApiAsync();
+        var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
+        await File.WriteAllLinesAsync(bodies, (await ServedModel.RowsAsync(client)).Select(row => row.Features));
+        var (ours, theirs) = await InTurnAsync((server, Infer), (peer, "/infer"), bodies, settings);
+        Console.WriteLine($"\nFastAPI + scikit-learn, a worker to each processor; {settings.Connections} connections, medians of {settings.Rounds} rounds");
+        Console.WriteLine($"  Slipway {ours.PerSecond:0} req/s, {ours.CpuMicroseconds:0} us, p99 {ours.LatencyMsP99:0.00} ms; FastAPI {theirs.PerSecond:0} req/s, {theirs.CpuMicroseconds:0} us, p99 {theirs.LatencyMsP99:0.00} ms; ratio {ours.PerSecond / theirs.PerSecond:0} in requests, {theirs.CpuMicroseconds / ours.CpuMicroseconds:0} in processor time");
+    }
+
     /// <summary>The same model behind Fastify and onnxruntime-node, in turn.</summary>
     public static async Task FastifyAsync(BenchSettings settings)
     {
@@ -90,15 +173,18 @@ internal static class ServingBench
         Console.WriteLine($"  one by one {plain.PerSecond:0} req/s, {plain.CpuMicroseconds:0} us, p99 {plain.LatencyMsP99:0.0} ms; batched {batched.PerSecond:0} req/s, {batched.CpuMicroseconds:0} us, p99 {batched.LatencyMsP99:0.0} ms; ratio {batched.PerSecond / plain.PerSecond:0.00}");
     }
 
-    private static async Task<(Load Ours, Load Theirs)> InTurnAsync((MeasuredProcess Server, string Path) ours, (MeasuredProcess Server, string Path) theirs, string bodies, BenchSettings settings)
+    private static Task<(Load Ours, Load Theirs)> InTurnAsync((MeasuredProcess Server, string Path) ours, (MeasuredProcess Server, string Path) theirs, string bodies, BenchSettings settings) => InTurnAsync(
+        () => Wrk.RunAsync(ours.Server, ours.Path, bodies, settings.Seconds, settings), () => Wrk.RunAsync(theirs.Server, theirs.Path, bodies, settings.Seconds, settings), settings);
+
+    private static async Task<(Load Ours, Load Theirs)> InTurnAsync(Func<Task<Load>> ours, Func<Task<Load>> theirs, BenchSettings settings)
     {
-        await Wrk.RunAsync(ours.Server, ours.Path, bodies, settings.Seconds, settings);
-        await Wrk.RunAsync(theirs.Server, theirs.Path, bodies, settings.Seconds, settings);
+        await ours();
+        await theirs();
         var (first, second) = (new List<Load>(), new List<Load>());
         for (var round = 0; round < settings.Rounds; round++)
         {
-            first.Add(await Wrk.RunAsync(ours.Server, ours.Path, bodies, settings.Seconds, settings));
-            second.Add(await Wrk.RunAsync(theirs.Server, theirs.Path, bodies, settings.Seconds, settings));
+            first.Add(await ours());
+            second.Add(await theirs());
         }
 
         static Load Median(List<Load> loads) => new(

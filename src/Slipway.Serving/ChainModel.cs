@@ -130,9 +130,14 @@ internal sealed class ChainModel : TensorModel
             {
                 foreach (var tensor in step.MeanOf)
                 {
-                    if (known.GetValueOrDefault(tensor) is not { } of || of.Datatype != "FP32")
+                    if (!known.TryGetValue(tensor, out var of))
                     {
-                        return $"step '{step.Name}' is a mean of '{tensor}', which {(known.ContainsKey(tensor) ? $"is {known[tensor].Datatype} and not FP32" : $"no step gives: there are {string.Join(", ", known.Keys)}")}";
+                        return $"step '{step.Name}' is a mean of '{tensor}', which no step gives: there are {string.Join(", ", known.Keys)}";
+                    }
+
+                    if (of.Datatype != "FP32")
+                    {
+                        return $"step '{step.Name}' is a mean of '{tensor}', which is {of.Datatype} and not FP32";
                     }
                 }
 

@@ -1,6 +1,7 @@
-// The comparator of the inference benchmark: Kestrel that reads the request and answers the same bytes every time.
-//   BareKestrel PORT FILE
+// The comparator of the inference benchmark: Kestrel that reads the request and answers the same bytes every time; at another port as gRPC does.
+//   BareKestrel PORT FILE GRPC-PORT
 var port = int.Parse(args[0], System.Globalization.CultureInfo.InvariantCulture);
+var grpcPort = int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture);
 var answer = await File.ReadAllBytesAsync(args[1]);
 var builder = WebApplication.CreateSlimBuilder();
 builder.Logging.ClearProviders();
@@ -8,6 +9,10 @@ builder.WebHost.ConfigureKestrel(kestrel =>
 {
     kestrel.AddServerHeader = false;
     kestrel.ListenLocalhost(port);
+    if (grpcPort > 0)
+    {
+        kestrel.ListenLocalhost(grpcPort, listen => listen.Protocols = Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http2);
+    }
 });
 var app = builder.Build();
 app.Run(async context =>
@@ -22,8 +27,17 @@ app.Run(async context =>
         }
     }
 
-    context.Response.ContentType = "application/json";
-    context.Response.ContentLength = answer.Length;
+    if (context.Connection.LocalPort == grpcPort)
+    {
+        context.Response.ContentType = "application/grpc";
+        context.Response.AppendTrailer("grpc-status", "0");
+    }
+    else
+    {
+        context.Response.ContentType = "application/json";
+        context.Response.ContentLength = answer.Length;
+    }
+
     await context.Response.BodyWriter.WriteAsync(answer);
 });
 await app.RunAsync();

@@ -8,12 +8,14 @@ using Slipway.Serving.Protocol;
 namespace Slipway.Serving.Predictions;
 
 /// <summary>Tensors as the log keeps them: <c>{"name": {"datatype", "shape", "data"}}</c>, one object for the inputs and one for the outputs.</summary>
-internal sealed class LoggedTensors
+internal sealed class LoggedTensors : IDisposable
 {
     /// <summary>Bytes of a request's inputs and outputs beyond which their values are left out, and only names, datatypes and shapes are kept.</summary>
     public const int ValuesMax = 16 * 1024;
 
     private readonly Utf8JsonWriter _json = new(Stream.Null, new JsonWriterOptions { SkipValidation = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
+    public void Dispose() => _json.Dispose();
 
     /// <summary>What of a request's tensors is kept until it is written: all of small ones, of others all but the values.</summary>
     public static (IReadOnlyList<RequestTensor> Inputs, IReadOnlyList<AnswerTensor> Answers) Keep(IReadOnlyList<RequestTensor> inputs, IReadOnlyList<AnswerTensor> answers)

@@ -101,6 +101,7 @@ public sealed class PredictionLog : IAsyncDisposable
         }
 
         _wake.Dispose();
+        _logged.Dispose();
     }
 
     /// <summary>Puts one request's rows into the ring; never waits.</summary>

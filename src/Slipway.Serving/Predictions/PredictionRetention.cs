@@ -1,7 +1,6 @@
 using System.Globalization;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Slipway.Contracts;
 using Slipway.Serving.Queues;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;

@@ -1,9 +1,6 @@
 using System.Text.Json;
-using Microsoft.AspNetCore.Http;
 using Slipway.Contracts;
-using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
-using Slipway.Native.Onnx;
 using Slipway.Registry.Formats;
 using Slipway.Serving;
 using Slipway.Serving.Predictions;

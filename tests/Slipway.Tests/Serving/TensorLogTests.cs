@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using Slipway.Contracts;
-using Slipway.Contracts.Identity;
 using Slipway.Native.DuckDb;
 using Slipway.Native.Onnx;
 using Slipway.Serving;
@@ -162,7 +161,7 @@ public sealed class TensorLogTests
         var arm = host.Router.Find(ServingHost.Model)!.Stable!;
         foreach (var age in new[] { 31, 29 })
         {
-            log.Append(arm, $"aged-{age}-000001", DateTimeOffset.UtcNow.AddDays(-age).ToUnixTimeMilliseconds(), [1, 2], 0.5f);
+            log.Append(arm, $"aged-{age}-000001", TimeProvider.System.GetUtcNow().AddDays(-age).ToUnixTimeMilliseconds(), [1, 2], 0.5f);
             await log.FlushAsync(Cancel);
         }
 
@@ -191,7 +190,7 @@ public sealed class TensorLogTests
         return host;
     }
 
-    private static Task ApplyAsync(ServingHost host, string yaml) =>
+    private static Task<AppliedDefinition> ApplyAsync(ServingHost host, string yaml) =>
         host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "serving").ApplyAsync($"kind: serving\nname: {ServingHost.Model}\n{yaml}\n", Caller.System("test"), Cancel);
 
     private static async Task<IReadOnlyList<object?[]>> LoggedAsync(ServingHost host, string sql)
