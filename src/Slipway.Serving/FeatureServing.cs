@@ -47,14 +47,14 @@ internal sealed class FeatureServing(FeatureRegistry features, OnlineStore onlin
     /// <summary>One service's rows; request objects are used again.</summary>
     private sealed class Completion(FeatureServiceRecord service, FeatureVectorBuilder builder)
     {
-        private readonly ConcurrentBag<(FeatureRequest Request, long[] Ages)> _free = [];
+        private readonly ConcurrentBag<FeatureRequest> _free = [];
 
-        public string? Build(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector)
+        public string? Build(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector, Span<long> ageMs)
         {
-            var mine = _free.TryTake(out var used) ? used : (Request: service.NewRequest(), Ages: new long[service.FeatureNames.Count]);
+            var mine = _free.TryTake(out var used) ? used : service.NewRequest();
             try
             {
-                return Build(values, eventMs, vector, mine.Request, mine.Ages);
+                return Build(values, eventMs, vector, ageMs, mine);
             }
             finally
             {
@@ -62,7 +62,7 @@ internal sealed class FeatureServing(FeatureRegistry features, OnlineStore onlin
             }
         }
 
-        private string? Build(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector, FeatureRequest request, long[] ages)
+        private string? Build(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector, Span<long> ageMs, FeatureRequest request)
         {
             request.Clear();
             request.ReceivedAtMs = eventMs;
@@ -76,7 +76,7 @@ internal sealed class FeatureServing(FeatureRegistry features, OnlineStore onlin
                 }
             }
 
-            return builder.TryBuild(request, vector, ages, out var error) ? null : error;
+            return builder.TryBuild(request, vector, ageMs, out var error) ? null : error;
         }
 
         private static string Sendable(string type) => type switch

@@ -41,8 +41,9 @@ public sealed record RequestInput(string Name, IReadOnlyList<string> Datatypes, 
 /// <param name="values">In the order of the inputs.</param>
 /// <param name="eventMs">The row's event time, Unix milliseconds.</param>
 /// <param name="vector">The features in the model's order; NaN is a missing value.</param>
+/// <param name="ageMs">How old each is at the event time, milliseconds; 0 when it is made of the request itself, -1 when the store knows no value.</param>
 /// <returns>Null, or one sentence that says which input is wrong and what to send.</returns>
-public delegate string? BuildVector(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector);
+public delegate string? BuildVector(ReadOnlySpan<InputValue> values, long eventMs, Span<float> vector, Span<long> ageMs);
 
 /// <summary>What a caller may send when it leaves the features to the feature store.</summary>
 /// <param name="Inputs">In the feature service's order.</param>

@@ -121,6 +121,16 @@ internal static class GrpcTensors
             }
         }
 
+        if (message.Parameters.TryGetValue("feature_ages", out var ages))
+        {
+            if (ages.ParameterChoiceCase is not InferParameter.ParameterChoiceOneofCase.BoolParam)
+            {
+                return "'parameters.feature_ages' is neither true nor false; send true for a tensor of how old each feature is.";
+            }
+
+            request.WantsAges = ages.BoolParam;
+        }
+
         if (message.Parameters.TryGetValue("priority", out var priority))
         {
             if (Whole(priority) is not (>= 0 and var level))
@@ -169,6 +179,11 @@ internal static class GrpcTensors
             Id = mine.Tensors!.Id.Length > 0 ? mine.Tensors.Id : predictionId,
             Parameters = { ["prediction_id"] = new InferParameter { StringParam = predictionId }, ["arm"] = new InferParameter { StringParam = arm.Name } },
         };
+        if (mine.OldestAgeMs is { } oldest)
+        {
+            message.Parameters["feature_age_max_ms"] = new InferParameter { Int64Param = oldest };
+        }
+
         foreach (var output in mine.Outputs(arm.Model))
         {
             message.Outputs.Add(new ModelInferResponse.Types.InferOutputTensor { Name = output.Name, Datatype = output.Datatype.Name(), Shape = { output.Shape } });

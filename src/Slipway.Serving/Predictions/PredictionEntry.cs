@@ -13,6 +13,7 @@ internal sealed class PredictionEntry
     private int[] _keyEnds = new int[1];
     private long[] _eventMs = new long[1];
     private float[] _features = [];
+    private long[] _ages = [];
     private float[] _outputs = new float[1];
     private int _idLength;
     private int _keyCount;
@@ -30,6 +31,9 @@ internal sealed class PredictionEntry
     /// <summary>False when the request failed before its features were known.</summary>
     public bool HasFeatures { get; private set; }
 
+    /// <summary>Whether the feature store gave the features.</summary>
+    public bool HasAges { get; private set; }
+
     /// <summary>What a model of tensors was sent; null of a model of features.</summary>
     public IReadOnlyList<RequestTensor>? Inputs { get; private set; }
 
@@ -40,7 +44,7 @@ internal sealed class PredictionEntry
 
     public void Set(
         Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> keys, ReadOnlySpan<int> keyEnds, long atMs, ReadOnlySpan<long> eventMs, long latencyUs, int status,
-        int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs)
+        int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs, ReadOnlySpan<long> ages = default)
     {
         Arm = arm;
         AtMs = atMs;
@@ -57,6 +61,8 @@ internal sealed class PredictionEntry
         Copy(eventMs, ref _eventMs);
         Copy(features, ref _features);
         Copy(outputs, ref _outputs);
+        Copy(ages, ref _ages);
+        HasAges = ages.Length > 0;
         if (outputs.IsEmpty)
         {
             Array.Fill(_outputs, float.NaN);
@@ -83,6 +89,8 @@ internal sealed class PredictionEntry
 
     public ReadOnlySpan<float> Features(int row, int width) => _features.AsSpan(row * width, width);
 
+    public ReadOnlySpan<long> Ages(int row, int width) => _ages.AsSpan(row * width, width);
+
     /// <summary>Lets big buffers go once the entry has been written.</summary>
     public void Trim()
     {
@@ -90,6 +98,7 @@ internal sealed class PredictionEntry
         if (_features.Length > KeptValues)
         {
             _features = [];
+            _ages = [];
             _outputs = new float[1];
             _eventMs = new long[1];
             _keyEnds = new int[1];

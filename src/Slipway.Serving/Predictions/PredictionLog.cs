@@ -12,7 +12,8 @@ namespace Slipway.Serving.Predictions;
 /// </summary>
 /// <remarks>
 /// Columns of a segment: <c>prediction_id, at_ms, event_ms, version, arm, entity_key, output, latency_us, status</c> and one
-/// DOUBLE per feature, named as in the feature service; of models of tensors, <c>inputs</c> and <c>outputs</c> as <see cref="LoggedTensors"/> writes
+/// DOUBLE per feature, named as in the feature service; where the feature store can complete them, <c>age_s:feature</c> for each, how many whole
+/// seconds old it was, null when the store knew none or the request brought the features itself; of models of tensors, <c>inputs</c> and <c>outputs</c> as <see cref="LoggedTensors"/> writes
 /// them, one row a request. Versions with other features have segments of their own: read with <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
 /// </remarks>
 public sealed class PredictionLog : IAsyncDisposable
@@ -107,7 +108,7 @@ public sealed class PredictionLog : IAsyncDisposable
     /// <summary>Puts one request's rows into the ring; never waits.</summary>
     internal void Append(
         Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> keys, ReadOnlySpan<int> keyEnds, long atMs, ReadOnlySpan<long> eventMs, long latencyUs, int status,
-        int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs)
+        int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs, ReadOnlySpan<long> ages = default)
     {
         if (!arm.Model.Log.Takes(id) || Claim(out var position) is not { } entry)
         {
@@ -116,7 +117,7 @@ public sealed class PredictionLog : IAsyncDisposable
 
         try
         {
-            entry.Set(arm, id, keys, keyEnds, atMs, eventMs, latencyUs, status, rows, features, outputs);
+            entry.Set(arm, id, keys, keyEnds, atMs, eventMs, latencyUs, status, rows, features, outputs, ages);
         }
         finally
         {
@@ -278,10 +279,11 @@ public sealed class PredictionLog : IAsyncDisposable
 
     private Journal JournalOf(LoadedModel model)
     {
-        if (!_journals.TryGetValue(model.JournalKey, out var journal))
+        var key = model.Inputs is null ? model.JournalKey : $"{model.JournalKey}\n\nages";
+        if (!_journals.TryGetValue(key, out var journal))
         {
             var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
-            _journals[model.JournalKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null));
+            _journals[key] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null, model.Inputs is not null));
         }
 
         return journal;

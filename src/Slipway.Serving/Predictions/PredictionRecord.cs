@@ -8,7 +8,8 @@ namespace Slipway.Serving.Predictions;
 /// <param name="Model">The model.</param>
 /// <param name="Features">The features of its rows, in order.</param>
 /// <param name="Tensors">Whether its rows have tensors in place of features.</param>
-internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features, bool Tensors = false);
+/// <param name="Ages">Whether its rows may have ages behind the features.</param>
+internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features, bool Tensors = false, bool Ages = false);
 
 /// <summary>One row of a prediction journal, read in place. Written by <see cref="Write"/>, read by the properties: the two must agree.</summary>
 internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
@@ -41,8 +42,11 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
 
     public ReadOnlySpan<byte> Key => _bytes.Slice(Fixed + VersionLength + IdLength, KeyLength);
 
-    /// <summary>Empty when the row failed before its features were known.</summary>
-    public ReadOnlySpan<float> Features => MemoryMarshal.Cast<byte, float>(Tail);
+    /// <summary>So many features; empty when the row failed before they were known.</summary>
+    public ReadOnlySpan<float> Features(int width) => Tail.IsEmpty ? default : MemoryMarshal.Cast<byte, float>(Tail)[..width];
+
+    /// <summary>Seconds for each of so many features, -1 for one that the store did not know; empty when it gave none.</summary>
+    public ReadOnlySpan<int> Ages(int width) => Tail.Length < width * 2 * sizeof(int) ? default : MemoryMarshal.Cast<byte, int>(Tail)[width..];
 
     /// <summary>Of a journal of tensors: the inputs as <see cref="LoggedTensors"/> writes them.</summary>
     public ReadOnlySpan<byte> Inputs => Tail.Slice(sizeof(int), BinaryPrimitives.ReadInt32LittleEndian(Tail));
@@ -114,6 +118,14 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
             }
 
             at += values.Length;
+            if (entry.HasAges)
+            {
+                foreach (var age in entry.Ages(row, names.Count))
+                {
+                    BinaryPrimitives.WriteInt32LittleEndian(target[at..], age < 0 ? -1 : (int)Math.Min(age / 1000, int.MaxValue));
+                    at += sizeof(int);
+                }
+            }
         }
         else if (entry.Inputs is not null)
         {
@@ -129,5 +141,5 @@ internal readonly ref struct PredictionRecord(ReadOnlySpan<byte> bytes)
     private const int KeyMax = 1024;
 
     public static int SizeMax(PredictionEntry entry, int tensors) =>
-        Fixed + 255 + entry.Id.Length + 12 + KeyMax + (entry.Arm.Model.FeatureNames.Count * sizeof(float)) + sizeof(int) + tensors;
+        Fixed + 255 + entry.Id.Length + 12 + KeyMax + (entry.Arm.Model.FeatureNames.Count * (sizeof(float) + sizeof(int))) + sizeof(int) + tensors;
 }

@@ -118,6 +118,11 @@ internal sealed class PredictionSegments(string root)
             sql.Append(", ").Append(DuckDbIdentifier.Quote(feature)).Append(" DOUBLE");
         }
 
+        foreach (var feature in header.Ages ? header.Features : [])
+        {
+            sql.Append(", ").Append(DuckDbIdentifier.Quote($"age_s:{feature}")).Append(" INTEGER");
+        }
+
         if (header.Tensors)
         {
             sql.Append(", inputs VARCHAR, outputs VARCHAR");
@@ -153,10 +158,23 @@ internal sealed class PredictionSegments(string root)
         }
         else
         {
-            var features = row.Features;
+            var features = row.Features(header.Features.Count);
             for (var i = 0; i < header.Features.Count; i++)
             {
                 AppendValue(appender, i < features.Length ? features[i] : float.NaN);
+            }
+
+            var ages = header.Ages ? row.Ages(header.Features.Count) : default;
+            for (var i = 0; header.Ages && i < header.Features.Count; i++)
+            {
+                if (i < ages.Length && ages[i] >= 0)
+                {
+                    appender.AppendInt64(ages[i]);
+                }
+                else
+                {
+                    appender.AppendNull();
+                }
             }
         }
 

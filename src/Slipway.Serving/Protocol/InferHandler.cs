@@ -160,7 +160,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
         long? follows = null;
         if (outcome.Message is null)
         {
-            if (mine.IsTensors || mine.Tensors is not null || mine.Request.BinaryOutput)
+            if (mine.IsTensors || mine.Tensors is not null || mine.Request.BinaryOutput || mine.Request.WantsAges)
             {
                 follows = JsonAnswer.Mine.WriteTensors(mine, outcome.Arm!, out var uncarried);
                 if (uncarried is not null)

@@ -16,6 +16,7 @@ internal sealed partial class InferRequest
     {
         Begin(model, long.MaxValue); // The bytes of each tensor have been counted already.
         _binaryOutputs = request.BinaryOutput;
+        _wantsAges = request.WantsAges;
         Grow(ref _id, Encoding.UTF8.GetByteCount(request.Id));
         _idLength = Encoding.UTF8.GetBytes(request.Id, _id);
         if (request.EntityKey.Length > 0)

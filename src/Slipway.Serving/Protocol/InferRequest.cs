@@ -30,6 +30,7 @@ internal sealed partial class InferRequest
     private LoadedModel _model = null!;
     private float[] _features = new float[64];
     private float[] _outputs = new float[8];
+    private long[] _ages = new long[64];
     private long[] _eventMs = new long[8];
     private int[] _keyEnds = new int[8];
     private InputValue[] _values = new InputValue[64]; // Column by column.
@@ -47,6 +48,7 @@ internal sealed partial class InferRequest
     private ulong _priority;
     private bool _binaryOutputs;
     private bool? _binaryOutput;
+    private bool _wantsAges;
     private Form _form;
 
     private enum Form
@@ -68,6 +70,12 @@ internal sealed partial class InferRequest
     public ReadOnlySpan<float> Features => _features.AsSpan(0, Rows * _model.FeatureNames.Count);
 
     public Span<float> Outputs => _outputs.AsSpan(0, Rows);
+
+    /// <summary>How old each feature is, as <see cref="BuildVector"/> gives it; empty when the request brought the features itself.</summary>
+    public ReadOnlySpan<long> Ages => _form == Form.Inputs ? _ages.AsSpan(0, Rows * _model.FeatureNames.Count) : default;
+
+    /// <summary>Whether the caller asked for <see cref="Ages"/>, and there are any.</summary>
+    public bool WantsAges => _wantsAges && _form == Form.Inputs;
 
     /// <summary><see cref="Features"/>, for a run that is waited for.</summary>
     public ReadOnlyMemory<float> FeaturesMemory => _features.AsMemory(0, Rows * _model.FeatureNames.Count);
@@ -135,6 +143,7 @@ internal sealed partial class InferRequest
         var count = inputs.Inputs.Count;
         _model = model;
         Grow(ref _features, Rows * width);
+        Grow(ref _ages, Rows * width);
         Grow(ref _row, count);
         for (var row = 0; row < Rows; row++)
         {
@@ -143,7 +152,7 @@ internal sealed partial class InferRequest
                 _row[i] = _values[(i * _rowsCapacity) + row];
             }
 
-            if (inputs.Build(_row.AsSpan(0, count), _eventMs[row], _features.AsSpan(row * width, width)) is { } fault)
+            if (inputs.Build(_row.AsSpan(0, count), _eventMs[row], _features.AsSpan(row * width, width), _ages.AsSpan(row * width, width)) is { } fault)
             {
                 return Rows == 1 ? fault : $"Row {row.ToString(CultureInfo.InvariantCulture)}: {fault}";
             }
@@ -158,6 +167,7 @@ internal sealed partial class InferRequest
         if (_features.Length > 1 << 18 || _values.Length > 1 << 16)
         {
             _features = new float[64];
+            _ages = new long[64];
             _outputs = new float[8];
             _eventMs = new long[8];
             _keyEnds = new int[8];
@@ -176,6 +186,7 @@ internal sealed partial class InferRequest
         _priority = 0;
         _binaryOutputs = false;
         _binaryOutput = null;
+        _wantsAges = false;
         Rows = 0;
         var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
         Grow(ref _seen, (names + 63) / 64);
@@ -272,7 +283,13 @@ internal sealed partial class InferRequest
 
             var isKey = reader.ValueTextEquals("entity_key"u8);
             var isBinary = reader.ValueTextEquals("binary_data_output"u8);
+            var isAges = reader.ValueTextEquals("feature_ages"u8);
             reader.Read();
+            if (isAges && !TensorReader.ReadFlag(ref reader, out _wantsAges))
+            {
+                return "'parameters.feature_ages' is neither true nor false; send true for a tensor of how old each feature is.";
+            }
+
             if (isBinary && !TensorReader.ReadFlag(ref reader, out _binaryOutputs))
             {
                 return "'parameters.binary_data_output' is neither true nor false; send one of them.";

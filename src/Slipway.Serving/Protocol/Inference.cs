@@ -366,7 +366,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         var request = mine.Request;
         log.Append(
             arm, mine.PredictionId, request.Keys, request.KeyEnds, outcome.NowMs, request.EventMs, latencyUs, outcome.Status, request.Rows, request.Features,
-            failed ? default : request.Outputs);
+            failed ? default : request.Outputs, request.Ages);
         if (!failed && arm.Role == ArmRole.Stable && outcome.Table?.Shadow is not null)
         {
             mirror.Mirror(outcome.Table, arm.Model, request, mine.PredictionId, outcome.NowMs);
@@ -601,9 +601,34 @@ internal sealed class InferScratch
             Answer.Clear();
             Answer.Add(new AnswerTensor(
                 model.OutputName, Datatype.FP32, [Request.Rows, 1], System.Runtime.InteropServices.MemoryMarshal.AsBytes(Request.Outputs).ToArray(), Request.BinaryOutput));
+            if (Request.WantsAges)
+            {
+                Answer.Add(new AnswerTensor(
+                    "feature_age_ms", Datatype.INT64, [Request.Rows, model.FeatureNames.Count], System.Runtime.InteropServices.MemoryMarshal.AsBytes(Request.Ages).ToArray(), Request.BinaryOutput));
+            }
         }
 
         return Answer;
+    }
+
+    /// <summary>The age of the oldest feature that the store gave, milliseconds; null when it gave none.</summary>
+    public long? OldestAgeMs
+    {
+        get
+        {
+            if (IsTensors || Request.Ages is not { IsEmpty: false } ages)
+            {
+                return null;
+            }
+
+            var oldest = -1L;
+            foreach (var age in ages)
+            {
+                oldest = Math.Max(oldest, age);
+            }
+
+            return oldest < 0 ? null : oldest;
+        }
     }
 
     /// <summary>What it holds while it waits.</summary>

@@ -18,6 +18,7 @@ internal sealed class JsonAnswer
     private static readonly JsonEncodedText Parameters = JsonEncodedText.Encode("parameters");
     private static readonly JsonEncodedText PredictionIdName = JsonEncodedText.Encode("prediction_id");
     private static readonly JsonEncodedText BinaryDataSize = JsonEncodedText.Encode("binary_data_size");
+    private static readonly JsonEncodedText OldestName = JsonEncodedText.Encode("feature_age_max_ms");
     private static readonly JsonEncodedText ArmName = JsonEncodedText.Encode("arm");
     private static readonly JsonEncodedText ErrorName = JsonEncodedText.Encode("error");
     private static readonly JsonEncodedText[] ArmNames = [.. Enum.GetValues<ArmRole>().Select(role => JsonEncodedText.Encode(Arm.NameOf(role)))];
@@ -48,7 +49,7 @@ internal sealed class JsonAnswer
 
         Json.WriteEndArray();
         Json.WriteEndObject();
-        End(from.PredictionId, arm);
+        End(from, arm);
     }
 
     /// <summary>Any outputs; returns the JSON's length when bytes follow it, null when none do.</summary>
@@ -101,7 +102,7 @@ internal sealed class JsonAnswer
             Json.WriteEndObject();
         }
 
-        End(from.PredictionId, arm);
+        End(from, arm);
         if (!follows)
         {
             return null;
@@ -138,12 +139,17 @@ internal sealed class JsonAnswer
         Json.WriteStartArray(OutputsName);
     }
 
-    private void End(ReadOnlySpan<byte> predictionId, Arm arm)
+    private void End(InferScratch from, Arm arm)
     {
         Json.WriteEndArray();
         Json.WriteStartObject(Parameters);
-        Json.WriteString(PredictionIdName, predictionId);
+        Json.WriteString(PredictionIdName, from.PredictionId);
         Json.WriteString(ArmName, ArmNames[(int)arm.Role]);
+        if (from.OldestAgeMs is { } oldest)
+        {
+            Json.WriteNumber(OldestName, oldest);
+        }
+
         Json.WriteEndObject();
         Json.WriteEndObject();
         Json.Flush();

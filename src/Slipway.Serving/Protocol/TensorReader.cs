@@ -260,6 +260,16 @@ internal static class TensorReader
 
                 request.BinaryOutput = binary;
             }
+            else if (reader.ValueTextEquals("feature_ages"u8))
+            {
+                reader.Read();
+                if (!ReadFlag(ref reader, out var ages))
+                {
+                    return "'parameters.feature_ages' is neither true nor false; send true for a tensor of how old each feature is.";
+                }
+
+                request.WantsAges = ages;
+            }
             else if (reader.ValueTextEquals("timeout"u8) || reader.ValueTextEquals("priority"u8))
             {
                 var (timeout, priority) = (request.TimeoutUs, request.Priority);

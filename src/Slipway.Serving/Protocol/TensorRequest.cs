@@ -14,6 +14,9 @@ internal sealed class TensorRequest
     /// <summary>Whether answers are wanted as bytes behind the JSON, unless an output says otherwise.</summary>
     public bool BinaryOutput { get; set; }
 
+    /// <summary>Whether the answer shall say how old each feature of the feature store is.</summary>
+    public bool WantsAges { get; set; }
+
     /// <summary>How long it may wait for its run, in microseconds; 0 when the caller did not say.</summary>
     public long TimeoutUs { get; set; }
 

@@ -241,4 +241,38 @@ public sealed class EntityKeyTests : IAsyncLifetime
         Assert.Equal(200, status);
         Assert.Equal(Expected(0.25, 8, 500), answer.GetProperty("outputs")[0].GetProperty("data")[0].GetDouble(), tolerance: 0.2);
     }
+
+    [Fact]
+    public async Task How_old_the_features_were_is_answered_on_request_and_logged()
+    {
+        var (status, plain) = await _host.InferAsync(Request(("ORD", Departure.ToUnixTimeMilliseconds(), 700)));
+        Assert.Equal(200, status);
+
+        // The rates are of midnight the day before; the hour and the distance are the request's own.
+        var age = (long)TimeSpan.FromHours(41.5).TotalMilliseconds;
+        Assert.Equal(age, plain.GetProperty("parameters").GetProperty("feature_age_max_ms").GetInt64());
+        Assert.Single(plain.GetProperty("outputs").EnumerateArray());
+
+        var flights = Request(("LAX", Departure.ToUnixTimeMilliseconds(), 700), ("XXX", Departure.ToUnixTimeMilliseconds(), 700));
+        var asked = JsonSerializer.SerializeToNode(flights)!;
+        asked["parameters"] = new System.Text.Json.Nodes.JsonObject { ["feature_ages"] = true };
+        var (_, answer) = await _host.InferAsync(asked);
+        var ages = answer.GetProperty("outputs")[1];
+        Assert.Equal(("feature_age_ms", "INT64", "[2,3]"), (ages.GetProperty("name").GetString(), ages.GetProperty("datatype").GetString(), ages.GetProperty("shape").GetRawText()));
+        Assert.Equal([age, 0, 0, -1, 0, 0], ages.GetProperty("data").EnumerateArray().Select(value => value.GetInt64()));
+        asked["parameters"]!["feature_ages"] = 1;
+        var (refused, why) = await _host.InferAsync(asked);
+        Assert.Equal(400, refused);
+        Assert.Contains("'parameters.feature_ages' is neither true nor false", why.GetProperty("error").GetString(), StringComparison.Ordinal);
+
+        // Features that the request brings have no age.
+        var (_, own) = await _host.InferAsync(new { inputs = new[] { new { name = "features", shape = new[] { 1, 3 }, datatype = "FP32", data = new[] { 0.5f, 8, 700 } } } });
+        Assert.False(own.GetProperty("parameters").TryGetProperty("feature_age_max_ms", out _));
+
+        var log = _host.Area.Service<PredictionLog>();
+        await log.FlushAsync(TestContext.Current.CancellationToken);
+        var files = string.Join(", ", log.Segments(ServingHost.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue).Select(DuckDbLiteral.Quote));
+        var rows = PredictionLogTests.Query($"SELECT \"age_s:airport:late_rate\", \"age_s:flight:hour\", \"flight:hour\" FROM read_parquet([{files}], union_by_name = true) ORDER BY ALL NULLS LAST");
+        Assert.Equal([[149_400, 0, 17.0], [149_400, 0, 17.0], [null, 0, 17.0], [null, null, 8.0]], rows);
+    }
 }
