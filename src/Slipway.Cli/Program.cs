@@ -35,6 +35,7 @@ if (!isServer)
     root.Add(RolloutCommand.Create(connection));
     root.Add(ExportCommand.Create(connection));
     root.Add(MonitorCommand.Create(connection));
+    root.Add(SloCommand.Create(connection));
     root.Add(LineageCommand.Create(connection));
     root.Add(VerifyCommand.Create(connection));
     root.Add(AuditCommand.Create(connection));

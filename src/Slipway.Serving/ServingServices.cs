@@ -11,6 +11,7 @@ using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
 using Slipway.Serving.Remote;
 using Slipway.Serving.Rollouts;
+using Slipway.Serving.Slos;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -59,6 +60,11 @@ public static class ServingServices
         services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());
         services.AddHostedService(provider => provider.GetRequiredService<TrafficTimeline>());
+        services.AddSingleton<SloStore>();
+        services.AddSingleton<IDefinitionKind, SloKind>();
+        services.AddSingleton(provider => new SloReports(provider.GetRequiredService<SloStore>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<IMeterFactory>()));
+        services.AddSingleton<SloEvaluator>();
+        services.AddHostedService(provider => provider.GetRequiredService<SloEvaluator>());
         services.AddSlipwayRollouts();
         return services;
     }

@@ -162,6 +162,8 @@ internal sealed class RouteTargets
         Add($"{Native}/registry/imports/*", Models("the models that the passport names", fields => fields.Anywhere("model"), inBody: true));
         Add($"{Native}/deployments", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/deployments/{{model}}/*", Models("the model", fields => fields.Route("model")));
+        Add($"{Native}/slos", new RouteTarget.Filtered(), "GET");
+        Add($"{Native}/slos/{{model}}", Models("the model", fields => fields.Route("model")));
         Add($"{Native}/rollouts", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/rollouts", new RouteTarget.Named("the model of 'model' in production", fields => fields.Body("model").Select(model => Resource.Model(model, Production)), InBody: true), "POST");
         Add($"{Native}/rollouts/*", new RouteTarget.Named("the model of the rollout, in production", fields => Known(fields.Route("id"), _rollouts.Get).Select(rollout => Resource.Model(rollout.Model, Production))));
