@@ -14,7 +14,7 @@ fi
 
 require_tools
 
-# What the tests need besides the product's own needs: the XGBoost library, a browser, PostgreSQL.
+# What the tests need besides the product's own needs: the XGBoost library, a browser, PostgreSQL, Redis.
 packages=()
 [ -e /usr/lib/x86_64-linux-gnu/libxgboost.so.0 ] || [ -e /usr/lib/aarch64-linux-gnu/libxgboost.so.0 ] || packages+=(libxgboost0)
 command -v chromium >/dev/null || packages+=(chromium)
@@ -26,6 +26,7 @@ postgres_programs() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | ta
 [ -d /usr/lib/python3/dist-packages/numpy ] || packages+=(python3-numpy)
 [ -e /usr/bin/wrk ] || packages+=(wrk)
 [ -e /usr/bin/h2load ] || packages+=(nghttp2-client)
+[ -e /usr/bin/redis-server ] || packages+=(redis-server)
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
     say "Without apt-get these are not installed, and the tests that need them are left out: ${packages[*]}."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints ratios measured in one run: inference against bare Kestrel, the point-in-time join against plain DuckDB, start and memory.
-#   bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
+#   bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [streams] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
 # docs/reference/benchmarks.md says what is compared with what.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/build.sh"
@@ -11,6 +11,7 @@ cd "$root"
 missing=()
 command -v wrk >/dev/null || missing+=(wrk)
 command -v h2load >/dev/null || missing+=(nghttp2-client)
+command -v redis-server >/dev/null || missing+=(redis-server)
 /usr/bin/python3 -c "import fastapi, uvicorn, sklearn" 2>/dev/null || missing+=(python3-fastapi python3-uvicorn python3-sklearn)
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)

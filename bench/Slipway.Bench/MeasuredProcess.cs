@@ -26,10 +26,10 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     public double FirstAnswerMs { get; }
 
     /// <summary>Slipway's own server on a data folder, as its launcher starts it.</summary>
-    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null, int grpcPort = 0)
+    public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null, int grpcPort = 0, string? redis = null)
     {
         var port = FreePort();
-        string[] more = [.. database is null ? [] : (string[])["--database", database], .. models is null ? [] : (string[])["--model-repository", models]];
+        string[] more = [.. database is null ? [] : (string[])["--database", database], .. models is null ? [] : (string[])["--model-repository", models], .. redis is null ? [] : (string[])["--redis", redis]];
         return StartAsync(
             Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", Text(grpcPort), "--data", data, .. more], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
     }

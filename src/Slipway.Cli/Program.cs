@@ -36,6 +36,7 @@ if (!isServer)
     root.Add(ExportCommand.Create(connection));
     root.Add(MonitorCommand.Create(connection));
     root.Add(SloCommand.Create(connection));
+    root.Add(StreamCommand.Create(connection));
     root.Add(LineageCommand.Create(connection));
     root.Add(VerifyCommand.Create(connection));
     root.Add(AuditCommand.Create(connection));

@@ -3,13 +3,14 @@ using Slipway.Serving.Deployments;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Rollouts;
 using Slipway.Serving.Slos;
+using Slipway.Serving.Streams;
 
 namespace Slipway.Serving;
 
 /// <summary>Maps serving's routes.</summary>
 public static class ServingEndpoints
 {
-    /// <summary>Maps the Open Inference Protocol, MLflow's and TensorFlow Serving's, the labels, the deployments, the rollouts and the objectives.</summary>
+    /// <summary>Maps the Open Inference Protocol, MLflow's and TensorFlow Serving's, the labels, the deployments, the rollouts, the objectives and the streams.</summary>
     public static void MapSlipwayServing(this IEndpointRouteBuilder app)
     {
         app.MapV2();
@@ -17,5 +18,6 @@ public static class ServingEndpoints
         app.MapDeployments();
         app.MapSlipwayRollouts();
         app.MapSlos();
+        app.MapStreams();
     }
 }

@@ -24,6 +24,9 @@ public sealed class ServingOptions
     /// <summary>The hosts that registered models may be run on.</summary>
     public Remote.RemoteHosts RemoteHosts { get; set; } = Remote.RemoteHosts.None;
 
+    /// <summary>The Redis server whose streams models score; null for none.</summary>
+    public Storage.Redis.RedisAddress? Redis { get; set; }
+
     /// <summary>How long a stream's message may take to arrive once it has begun, beside what its bytes take at the rate at which any body must arrive.</summary>
     public TimeSpan MessageWait { get; set; } = TimeSpan.FromSeconds(30);
 

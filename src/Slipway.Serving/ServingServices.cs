@@ -12,6 +12,7 @@ using Slipway.Serving.Queues;
 using Slipway.Serving.Remote;
 using Slipway.Serving.Rollouts;
 using Slipway.Serving.Slos;
+using Slipway.Serving.Streams;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
 
@@ -60,6 +61,10 @@ public static class ServingServices
         services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());
         services.AddHostedService(provider => provider.GetRequiredService<TrafficTimeline>());
+        services.AddSingleton<StreamStore>();
+        services.AddSingleton<IDefinitionKind, StreamKind>();
+        services.AddSingleton<StreamService>();
+        services.AddHostedService(provider => provider.GetRequiredService<StreamService>());
         services.AddSingleton<SloStore>();
         services.AddSingleton<IDefinitionKind, SloKind>();
         services.AddSingleton(provider => new SloReports(provider.GetRequiredService<SloStore>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<IMeterFactory>()));

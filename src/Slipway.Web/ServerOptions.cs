@@ -58,6 +58,9 @@ public sealed record ServerOptions
     /// <summary>Hosts with their port that registered models may be run on, each perhaps with <c>=VARIABLE</c> for the environment's variable that holds its token.</summary>
     public IReadOnlyList<string> RemoteHosts { get; init; } = [];
 
+    /// <summary>The Redis server whose streams models score (with its password: never print it); null for none.</summary>
+    public string? Redis { get; init; }
+
     /// <summary>Whether even this very machine has to sign in. Null: only where other machines reach the server, by its own address or by a public one. At its own address it cannot be switched off.</summary>
     public bool? RequireLogin { get; init; }
 

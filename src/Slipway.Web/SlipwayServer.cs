@@ -17,6 +17,7 @@ using Slipway.Registry.External;
 using Slipway.Serving;
 using Slipway.Serving.Remote;
 using Slipway.Storage;
+using Slipway.Storage.Redis;
 using Slipway.Storage.Audit;
 using Slipway.Storage.Blobs;
 using Slipway.Tracking;
@@ -206,6 +207,7 @@ public static class SlipwayServer
         {
             serving.BodyBytesMax = options.MaxBodyBytes;
             serving.ModelRepository = options.ModelRepository;
+            serving.Redis = options.Redis is { } redis ? RedisAddress.Parse(redis) : null;
             serving.RemoteHosts = RemoteHosts.Parse(options.RemoteHosts, Environment.GetEnvironmentVariable);
         });
         services.AddSlipwayPipelines();

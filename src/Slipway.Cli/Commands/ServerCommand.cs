@@ -36,11 +36,12 @@ internal static class ServerCommand
         var allowedHosts = new Option<string[]>("--allowed-host") { Description = "A further name that requests may be addressed to; repeat for more." };
         var webhookHosts = new Option<string[]>("--webhook-host") { Description = "A host, with an optional port, that webhooks may reach though it is private or speaks http; repeat for more." };
         var remoteHosts = new Option<string[]>("--remote-host") { Description = "A host:port that registered models may be run on, perhaps with =VARIABLE for the environment's variable that holds its token; repeat for more (SLIPWAY_REMOTE_HOST, between commas)." };
+        var redis = new Option<string?>("--redis") { Description = "The Redis server whose streams models score (SLIPWAY_REDIS): redis://[user:password@]host[:port][/database], or rediss:// for TLS." };
         var requireLogin = Setting("--require-login", "Whether even this machine has to sign in (true or false); default false on 127.0.0.1 without a --public-url elsewhere, and always true on other addresses.", null);
         var openId = new OpenIdFlags();
         var command = new Command("server", "Start the server.")
         {
-            host, port, grpcPort, data, artifactRoot, destination, s3Endpoint, s3PathStyle, database, modelRepository, registryProvider, registryUri, registryMovedFrom, environment, maxBody, allowedHosts, webhookHosts, remoteHosts, checkpointDirectory, checkpointRows,
+            host, port, grpcPort, data, artifactRoot, destination, s3Endpoint, s3PathStyle, database, modelRepository, registryProvider, registryUri, registryMovedFrom, environment, maxBody, allowedHosts, webhookHosts, remoteHosts, redis, checkpointDirectory, checkpointRows,
             checkpointSeconds, redact, auditSeconds, docs, docsGit, publicUrl, requireLogin,
         };
         openId.AddTo(command);
@@ -89,6 +90,7 @@ internal static class ServerCommand
                 MaxBodyBytes = args.GetValue(maxBody),
                 AllowedHosts = args.GetValue(allowedHosts) ?? [],
                 WebhookHosts = args.GetValue(webhookHosts) ?? [],
+                Redis = Database(args, redis), // Help prints default values, and this one may hold a password too.
                 RemoteHosts = args.GetValue(remoteHosts) is { Length: > 0 } remote ? remote : FromEnvironment("--remote-host")?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [],
                 Environment = args.GetValue(environment)!,
                 AuditCheckpointDirectory = args.GetValue(checkpointDirectory),

@@ -3,7 +3,6 @@ using Dapper;
 using Microsoft.Extensions.Logging.Abstractions;
 using Slipway.Contracts;
 using Slipway.Contracts.Serving;
-using Slipway.Serving;
 using Slipway.Serving.Slos;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;

@@ -8,6 +8,7 @@ using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Serving.Grpc;
 using Slipway.Serving.Rollouts;
+using Slipway.Serving.Streams;
 using Slipway.Tracking;
 using Slipway.Tracking.EvaluationDatasets;
 using Slipway.Tracking.Traces;
@@ -34,15 +35,16 @@ internal sealed class RouteTargets
     private readonly EvaluationDatasetStore _evaluationDatasets;
     private readonly ModelRegistry _registry;
     private readonly RolloutReports _rollouts;
+    private readonly StreamStore _streams;
     private readonly MonitorStore _monitors;
     private readonly PipelineService _pipelines;
 
     public RouteTargets(
         RunStore runs, ExperimentStore experiments, LoggedModelStore loggedModels, TraceStore traces, EvaluationDatasetStore evaluationDatasets, ModelRegistry registry,
-        RolloutReports rollouts, MonitorStore monitors, PipelineService pipelines)
+        RolloutReports rollouts, StreamStore streams, MonitorStore monitors, PipelineService pipelines)
     {
         (_runs, _experiments, _loggedModels, _traces, _evaluationDatasets) = (runs, experiments, loggedModels, traces, evaluationDatasets);
-        (_registry, _rollouts, _monitors, _pipelines) = (registry, rollouts, monitors, pipelines);
+        (_registry, _rollouts, _streams, _monitors, _pipelines) = (registry, rollouts, streams, monitors, pipelines);
         AddTracking();
         AddRegistry();
         AddNative();
@@ -162,6 +164,8 @@ internal sealed class RouteTargets
         Add($"{Native}/registry/imports/*", Models("the models that the passport names", fields => fields.Anywhere("model"), inBody: true));
         Add($"{Native}/deployments", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/deployments/{{model}}/*", Models("the model", fields => fields.Route("model")));
+        Add($"{Native}/streams", new RouteTarget.Filtered(), "GET");
+        Add($"{Native}/streams/*", new RouteTarget.Named("the model of the stream, in production", fields => Known(fields.Route("name"), _streams.ModelOf).Select(model => Resource.Model(model, Production))));
         Add($"{Native}/slos", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/slos/{{model}}", Models("the model", fields => fields.Route("model")));
         Add($"{Native}/rollouts", new RouteTarget.Filtered(), "GET");
