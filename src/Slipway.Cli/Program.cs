@@ -37,6 +37,7 @@ if (!isServer)
     root.Add(MonitorCommand.Create(connection));
     root.Add(SloCommand.Create(connection));
     root.Add(StreamCommand.Create(connection));
+    root.Add(ReviewCommand.Create(connection));
     root.Add(LineageCommand.Create(connection));
     root.Add(VerifyCommand.Create(connection));
     root.Add(AuditCommand.Create(connection));

@@ -30,6 +30,9 @@ public sealed record Arm(ArmRole Role, LoadedModel Model)
     /// <summary>Whether what it answers counts in comparisons.</summary>
     internal bool Counts => Role is not (ArmRole.Direct or ArmRole.Fallback);
 
+    /// <summary>Whether its answers are sent to those who ask for the model, whichever version it is.</summary>
+    internal bool Answers => Role is ArmRole.Stable or ArmRole.Candidate or ArmRole.Fallback;
+
     /// <summary>Its counters.</summary>
     internal ArmStatistics Statistics => Counts ? Model.Statistics : Model.DirectStatistics;
 

@@ -148,6 +148,9 @@ public sealed class LoadedModel
     /// <summary>What of its predictions is logged. Set while requests run.</summary>
     internal volatile Predictions.LogPolicy Log = Predictions.LogPolicy.All;
 
+    /// <summary>Which of its predictions a person looks at; null for none. Set while requests run.</summary>
+    internal volatile Reviews.ReviewSpec? Review;
+
     /// <summary>The version that answers when this one fails; null for none. Set while requests run.</summary>
     internal volatile string? Fallback;
 

@@ -10,6 +10,7 @@ using Slipway.Registry;
 using Slipway.Registry.Formats;
 using Slipway.Serving.Queues;
 using Slipway.Serving.Remote;
+using Slipway.Serving.Reviews;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 
@@ -128,6 +129,7 @@ internal sealed class ModelLoader(
     {
         Notify(loaded);
         loaded.Use(definitions.Find(ServingKind.Name, loaded.Model) is { } definition ? ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings : ServingSettings.Default);
+        loaded.Review = definitions.Find(ReviewSpec.Kind, loaded.Model) is { } review ? ReviewSpec.Parse(DefinitionYaml.Parse(review.Yaml)) : null;
         return loaded;
     }
 

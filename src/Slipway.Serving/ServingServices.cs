@@ -9,6 +9,7 @@ using Slipway.Serving.Labels;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
+using Slipway.Serving.Reviews;
 using Slipway.Serving.Remote;
 using Slipway.Serving.Rollouts;
 using Slipway.Serving.Slos;
@@ -61,6 +62,16 @@ public static class ServingServices
         services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());
         services.AddHostedService(provider => provider.GetRequiredService<TrafficTimeline>());
+        services.AddSingleton(provider => new ReviewStore(
+            provider.GetRequiredService<Database>(), provider.GetRequiredService<DefinitionStore>(), provider.GetRequiredService<LabelLog>(), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<IDefinitionKind, ReviewKind>();
+        services.AddSingleton(provider =>
+        {
+            var collector = ActivatorUtilities.CreateInstance<ReviewCollector>(provider);
+            provider.GetRequiredService<PredictionLog>().Look = collector.Look;
+            return collector;
+        });
+        services.AddHostedService(provider => provider.GetRequiredService<ReviewCollector>());
         services.AddSingleton<StreamStore>();
         services.AddSingleton<IDefinitionKind, StreamKind>();
         services.AddSingleton<StreamService>();

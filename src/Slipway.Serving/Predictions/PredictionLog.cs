@@ -49,6 +49,9 @@ public sealed class PredictionLog : IAsyncDisposable
         _writer.Start();
     }
 
+    /// <summary>Sees each row once it is in the journal's buffer, on the writer's thread; must not wait. Null sees none.</summary>
+    internal LookAtRow? Look { get; set; }
+
     /// <summary>Requests answered but not logged, because the ring was full or the disk refused.</summary>
     public long Dropped => Interlocked.Read(ref _dropped);
 
@@ -264,6 +267,11 @@ public sealed class PredictionLog : IAsyncDisposable
             var length = PredictionRecord.Write(entry, row, policy, _tensors.WrittenSpan, inputs, record.GetSpan(PredictionRecord.SizeMax(entry, _tensors.WrittenCount)));
             journal.Append(record.GetSpan(length)[..length]);
             newest = Math.Max(newest, entry.EventMs(row));
+            if (model.Review is not null)
+            {
+                Look?.Invoke(entry, row, new PredictionRecord(record.GetSpan(length)[..length]).Id);
+            }
+
             if (entry.HasFeatures && entry.Arm.Counts)
             {
                 model.Skew.Count(entry.Features(row, model.FeatureNames.Count));
@@ -350,3 +358,9 @@ public sealed class PredictionLog : IAsyncDisposable
         }
     }
 }
+
+/// <summary>Sees a logged row.</summary>
+/// <param name="entry">The request.</param>
+/// <param name="row">From 0.</param>
+/// <param name="id">The row's prediction id.</param>
+internal delegate void LookAtRow(PredictionEntry entry, int row, ReadOnlySpan<byte> id);

@@ -47,6 +47,7 @@ public static class PagesEndpoints
         pages.MapGet("/deployments", () => PageRoute.Of<DeploymentsPage>());
         pages.MapGet("/deployments/{model}", (string model) => PageRoute.Of<DeploymentPage>(new { Model = model }));
         pages.MapRolloutPages();
+        pages.MapReviewPages();
 
         pages.MapGet("/monitors", () => PageRoute.Of<MonitorsPage>());
         pages.MapGet("/monitors/{name}", (string name) => PageRoute.Of<MonitorPage>(new { Name = name }));

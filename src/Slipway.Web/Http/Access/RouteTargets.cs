@@ -7,6 +7,7 @@ using Slipway.Monitoring;
 using Slipway.Pipelines;
 using Slipway.Registry;
 using Slipway.Serving.Grpc;
+using Slipway.Serving.Reviews;
 using Slipway.Serving.Rollouts;
 using Slipway.Serving.Streams;
 using Slipway.Tracking;
@@ -36,15 +37,16 @@ internal sealed class RouteTargets
     private readonly ModelRegistry _registry;
     private readonly RolloutReports _rollouts;
     private readonly StreamStore _streams;
+    private readonly ReviewStore _reviews;
     private readonly MonitorStore _monitors;
     private readonly PipelineService _pipelines;
 
     public RouteTargets(
         RunStore runs, ExperimentStore experiments, LoggedModelStore loggedModels, TraceStore traces, EvaluationDatasetStore evaluationDatasets, ModelRegistry registry,
-        RolloutReports rollouts, StreamStore streams, MonitorStore monitors, PipelineService pipelines)
+        RolloutReports rollouts, StreamStore streams, ReviewStore reviews, MonitorStore monitors, PipelineService pipelines)
     {
         (_runs, _experiments, _loggedModels, _traces, _evaluationDatasets) = (runs, experiments, loggedModels, traces, evaluationDatasets);
-        (_registry, _rollouts, _streams, _monitors, _pipelines) = (registry, rollouts, streams, monitors, pipelines);
+        (_registry, _rollouts, _streams, _reviews, _monitors, _pipelines) = (registry, rollouts, streams, reviews, monitors, pipelines);
         AddTracking();
         AddRegistry();
         AddNative();
@@ -164,6 +166,8 @@ internal sealed class RouteTargets
         Add($"{Native}/registry/imports/*", Models("the models that the passport names", fields => fields.Anywhere("model"), inBody: true));
         Add($"{Native}/deployments", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/deployments/{{model}}/*", Models("the model", fields => fields.Route("model")));
+        Add($"{Native}/reviews", Models("the model of 'model'", fields => fields.Query("model")), "GET");
+        Add($"{Native}/reviews/*", Models("the model of the case", fields => Known(fields.Route("id"), _reviews.Get).Select(found => found.Model)));
         Add($"{Native}/streams", new RouteTarget.Filtered(), "GET");
         Add($"{Native}/streams/*", new RouteTarget.Named("the model of the stream, in production", fields => Known(fields.Route("name"), _streams.ModelOf).Select(model => Resource.Model(model, Production))));
         Add($"{Native}/slos", new RouteTarget.Filtered(), "GET");
@@ -224,6 +228,7 @@ internal sealed class RouteTargets
         Add("/pipelines/runs/{id}", Models("the model that the run makes a version of", fields => Known(fields.Route("id"), _pipelines.Get).Select(run => run.Model)));
         Add("/models/{model}/*", Models("the model", fields => fields.Route("model")));
         Add("/approvals/*", OfPromotions(), "POST");
+        Add("/deployments/{model}/review/*", Models("the model", fields => fields.Route("model")));
         Add("/deployments/{model}", Models("the model", fields => fields.Route("model")));
         Add("/rollouts/{id}", Models("the model of the rollout", fields => Known(fields.Route("id"), _rollouts.Get).Select(rollout => rollout.Model)));
         Add("/rollouts/{id}/*", new RouteTarget.Named("the model of the rollout, in production", fields => Known(fields.Route("id"), _rollouts.Get).Select(rollout => Resource.Model(rollout.Model, Production))), "POST");
