@@ -40,7 +40,7 @@ public sealed class ModelRouter(Func<string, string, LoadedModel> load)
             var stable = new Arm(ArmRole.Stable, version);
             Swap(table is null || table.Candidate?.Version == version.Version || table.Shadow?.Version == version.Version
                 ? new RouteTable(version.Model, stable)
-                : new RouteTable(version.Model, stable, table.Candidate, table.Share, table.Salt, table.Sticky, table.Shadow, table.Comparison));
+                : new RouteTable(version.Model, stable, table.Candidate, table.Share, table.Salt, table.Sticky, table.Shadow, table.Comparison, table.Flags));
         }
 
         Changed?.Invoke(new RouteChange(version.Model, outcome, reason));
@@ -65,8 +65,9 @@ public sealed class ModelRouter(Func<string, string, LoadedModel> load)
     /// <param name="salt">The rollout's id: the same salt keeps each key's place between steps and restarts.</param>
     /// <param name="sticky">False assigns each request by itself.</param>
     /// <param name="criteria">When outputs disagree; null takes the default.</param>
+    /// <param name="flags">Values of the request's flag that choose the candidate, in place of its share; null for the share.</param>
     /// <exception cref="SlipwayException">InvalidArgument; FailedPrecondition: it is the stable version already, or it cannot be loaded.</exception>
-    public void SetCandidate(string model, string version, double share, bool shadow, string salt, bool sticky = true, ShadowCriteria? criteria = null)
+    public void SetCandidate(string model, string version, double share, bool shadow, string salt, bool sticky = true, ShadowCriteria? criteria = null, IReadOnlyList<string>? flags = null)
     {
         if (!(share is >= 0 and <= 1))
         {
@@ -96,7 +97,7 @@ public sealed class ModelRouter(Func<string, string, LoadedModel> load)
             Swap(new RouteTable(
                 model, table?.Stable,
                 share > 0 ? new Arm(ArmRole.Candidate, loaded) : null, share, salt, sticky,
-                shadow ? new Arm(ArmRole.Shadow, loaded) : null, comparison));
+                shadow ? new Arm(ArmRole.Shadow, loaded) : null, comparison, flags));
         }
 
         Changed?.Invoke(new RouteChange(model, "stepped", $"{(share > 0 ? $"{share:P0} of the traffic" : "no traffic of its own")}{(shadow ? ", sees copies" : "")}"));

@@ -12,8 +12,9 @@ public sealed class RouteTable
     private const byte Separator = 0x1F;
 
     private readonly byte[] _salt;
+    private readonly byte[][] _flags;
 
-    internal RouteTable(string model, Arm? stable, Arm? candidate = null, double share = 0, string salt = "", bool sticky = true, Arm? shadow = null, ShadowStatistics? comparison = null)
+    internal RouteTable(string model, Arm? stable, Arm? candidate = null, double share = 0, string salt = "", bool sticky = true, Arm? shadow = null, ShadowStatistics? comparison = null, IReadOnlyList<string>? flags = null)
     {
         Model = model;
         Stable = stable;
@@ -23,6 +24,8 @@ public sealed class RouteTable
         Sticky = sticky;
         Shadow = shadow;
         Comparison = comparison;
+        Flags = flags;
+        _flags = [.. (flags ?? []).Select(Encoding.UTF8.GetBytes)];
         _salt = [.. Encoding.UTF8.GetBytes(salt), Separator];
     }
 
@@ -49,6 +52,32 @@ public sealed class RouteTable
 
     /// <summary>The shadow against the stable version; null without a shadow.</summary>
     public ShadowStatistics? Comparison { get; }
+
+    /// <summary>Values of the request's flag that choose the candidate; null where its share of the keys does.</summary>
+    public IReadOnlyList<string>? Flags { get; }
+
+    /// <summary>Whether a flag chooses.</summary>
+    public bool IsByFlag => Flags is not null;
+
+    /// <summary>The arm that a request's flag chooses: any value but the candidate's, and none, is the stable version's.</summary>
+    /// <param name="flag">UTF-8; empty when the request has none.</param>
+    public Arm? ChooseByFlag(ReadOnlySpan<byte> flag)
+    {
+        if (Candidate is null || Stable is null)
+        {
+            return Choose(default);
+        }
+
+        foreach (var value in _flags)
+        {
+            if (flag.SequenceEqual(value))
+            {
+                return Candidate;
+            }
+        }
+
+        return Stable;
+    }
 
     /// <summary>The arm of a key.</summary>
     /// <param name="key">The entity key; with <see cref="Sticky"/> off, the prediction id.</param>

@@ -138,7 +138,7 @@ internal static class RolloutCommand
         foreach (var step in rollout.Steps)
         {
             table.AddRow(
-                step.Number.ToString(CultureInfo.InvariantCulture), step.Shadow ? "shadow" : string.Create(CultureInfo.InvariantCulture, $"{step.Percent} %"), step.Status.ToString(),
+                step.Number.ToString(CultureInfo.InvariantCulture), step.Shadow ? "shadow" : step.Percent < 0 ? "by flag" : string.Create(CultureInfo.InvariantCulture, $"{step.Percent} %"), step.Status.ToString(),
                 step.Requests.ToString("N0", CultureInfo.InvariantCulture), step.Errors.ToString("N0", CultureInfo.InvariantCulture),
                 Markup.Escape(string.Join(Environment.NewLine, step.Gates.Select(gate => $"{gate.Verdict}: {gate.Text}"))));
         }

@@ -53,7 +53,7 @@ public enum RolloutStepStatus
 /// <summary>One step with its newest evidence.</summary>
 /// <param name="Number">From 1.</param>
 /// <param name="Shadow">The candidate answers nobody; it is sent copies.</param>
-/// <param name="Percent">Share of the keys it answers; 0 in shadow.</param>
+/// <param name="Percent">Share of the keys it answers; 0 in shadow, -1 where a flag says which.</param>
 /// <param name="MinRequests">Requests the candidate must have seen before the step may pass.</param>
 /// <param name="Status">How far it has come.</param>
 /// <param name="StartedAt">Null while pending.</param>

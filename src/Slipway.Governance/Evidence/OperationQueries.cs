@@ -100,7 +100,7 @@ internal static class OperationQueries
                     [.. ended.Select(rollout => $"rollout:{rollout.Id}")]);
             }),
             EvidenceQuery.Of("rollout.plan", 1, arguments => rollouts.List(arguments[0]) is [var newest, ..]
-                ? new Found(string.Join(" → ", newest.Steps.Select(step => step.Shadow ? "shadow" : $"{Figures.Of(step.Percent)} %")), $"rollout:{newest.Id}", $"definition:rollout/{newest.Spec}")
+                ? new Found(string.Join(" → ", newest.Steps.Select(step => step.Shadow ? "shadow" : step.Percent < 0 ? "by flag" : $"{Figures.Of(step.Percent)} %")), $"rollout:{newest.Id}", $"definition:rollout/{newest.Spec}")
                 : new Found(null, $"model:{arguments[0]}")),
             Live("requests", arm => Figures.Of(arm.Requests)),
             Live("error_rate", arm => Figures.Percent(arm.ErrorRate)),

@@ -72,17 +72,29 @@ public sealed class DeploymentReports : IDisposable
         var arms = new List<ArmReport>();
         if (table?.Stable is { } stable)
         {
-            arms.Add(Report(stable, table.Candidate is null ? 1 : 1 - table.Share));
+            arms.Add(Report(stable, table.Candidate is null ? 1 : 1 - ShareOf(table)));
         }
 
         if (table?.Candidate is { } candidate)
         {
-            arms.Add(Report(candidate, table.Stable is null ? 1 : table.Share));
+            arms.Add(Report(candidate, table.Stable is null ? 1 : ShareOf(table)));
         }
 
         return new DeploymentSummary(
             model, table?.Stable is not null && _deployer.FailureOf(model) is null, table?.Sticky ?? true, arms,
             table is { Shadow: { } shadow, Comparison: { } comparison } ? Report(shadow, comparison.Snapshot()) : null, _deployer.FailureOf(model));
+    }
+
+    // Where a flag says who answers, what came of it.
+    private static double ShareOf(RouteTable table)
+    {
+        if (!table.IsByFlag)
+        {
+            return table.Share;
+        }
+
+        var (candidate, stable) = (table.Candidate!.Statistics.Snapshot().Requests, table.Stable?.Statistics.Snapshot().Requests ?? 0);
+        return candidate + stable == 0 ? 0 : (double)candidate / (candidate + stable);
     }
 
     private static ArmReport Report(Arm arm, double share)

@@ -121,6 +121,20 @@ internal static class GrpcTensors
             }
         }
 
+        if (message.Parameters.TryGetValue("flag", out var flag))
+        {
+            request.Flag = flag.ParameterChoiceCase switch
+            {
+                InferParameter.ParameterChoiceOneofCase.StringParam => flag.StringParam,
+                InferParameter.ParameterChoiceOneofCase.BoolParam => flag.BoolParam ? "true" : "false",
+                _ => Whole(flag)?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "",
+            };
+            if (request.Flag.Length == 0 || Encoding.UTF8.GetByteCount(request.Flag) > TensorReader.FlagMax)
+            {
+                return TensorReader.WrongFlag;
+            }
+        }
+
         if (message.Parameters.TryGetValue("feature_ages", out var ages))
         {
             if (ages.ParameterChoiceCase is not InferParameter.ParameterChoiceOneofCase.BoolParam)

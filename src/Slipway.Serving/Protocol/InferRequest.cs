@@ -49,6 +49,8 @@ internal sealed partial class InferRequest
     private bool _binaryOutputs;
     private bool? _binaryOutput;
     private bool _wantsAges;
+    private byte[] _flag = new byte[16];
+    private int _flagLength;
     private Form _form;
 
     private enum Form
@@ -73,6 +75,9 @@ internal sealed partial class InferRequest
 
     /// <summary>How old each feature is, as <see cref="BuildVector"/> gives it; empty when the request brought the features itself.</summary>
     public ReadOnlySpan<long> Ages => _form == Form.Inputs ? _ages.AsSpan(0, Rows * _model.FeatureNames.Count) : default;
+
+    /// <summary>A flag's value, which may choose the version; empty when the request gave none.</summary>
+    public ReadOnlySpan<byte> Flag => _flag.AsSpan(0, _flagLength);
 
     /// <summary>Whether the caller asked for <see cref="Ages"/>, and there are any.</summary>
     public bool WantsAges => _wantsAges && _form == Form.Inputs;
@@ -187,6 +192,7 @@ internal sealed partial class InferRequest
         _binaryOutputs = false;
         _binaryOutput = null;
         _wantsAges = false;
+        _flagLength = 0;
         Rows = 0;
         var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
         Grow(ref _seen, (names + 63) / 64);
@@ -257,6 +263,19 @@ internal sealed partial class InferRequest
         return CopyText(ref reader, ref _id, ref _idLength, 256) ? null : "'id' is longer than 256 bytes or not valid UTF-8; send a shorter one.";
     }
 
+    private string? ReadFlag(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType is JsonTokenType.True or JsonTokenType.False)
+        {
+            ReadOnlySpan<byte> said = reader.TokenType == JsonTokenType.True ? "true"u8 : "false"u8;
+            said.CopyTo(_flag);
+            _flagLength = said.Length;
+            return null;
+        }
+
+        return reader.TokenType is JsonTokenType.String or JsonTokenType.Number && CopyText(ref reader, ref _flag, ref _flagLength, TensorReader.FlagMax) ? null : TensorReader.WrongFlag;
+    }
+
     private string? ReadParameters(ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.Null)
@@ -284,7 +303,13 @@ internal sealed partial class InferRequest
             var isKey = reader.ValueTextEquals("entity_key"u8);
             var isBinary = reader.ValueTextEquals("binary_data_output"u8);
             var isAges = reader.ValueTextEquals("feature_ages"u8);
+            var isFlag = reader.ValueTextEquals("flag"u8);
             reader.Read();
+            if (isFlag && ReadFlag(ref reader) is { } wrong)
+            {
+                return wrong;
+            }
+
             if (isAges && !TensorReader.ReadFlag(ref reader, out _wantsAges))
             {
                 return "'parameters.feature_ages' is neither true nor false; send true for a tensor of how old each feature is.";

@@ -79,7 +79,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         mine.SetPredictionId(nowMs);
 
         // The key says which version answers. A version with other inputs than the one assumed so far reads the request again.
-        var arm = named ?? (table!.Splits ? table.Choose(table.Sticky && !mine.FirstKey.IsEmpty ? mine.FirstKey : mine.PredictionId)! : table.Choose(default)!);
+        var arm = named ?? (table!.IsByFlag ? table.ChooseByFlag(mine.Flag)! : table.Splits ? table.Choose(table.Sticky && !mine.FirstKey.IsEmpty ? mine.FirstKey : mine.PredictionId)! : table.Choose(default)!);
         if (arm.Model.InputKey != expected.Model.InputKey && Read(mine, arm.Model, body, nowMs) is { } otherFault)
         {
             return Outcome.Refused(StatusCodes.Status400BadRequest, otherFault);
@@ -630,6 +630,9 @@ internal sealed class InferScratch
             return oldest < 0 ? null : oldest;
         }
     }
+
+    /// <summary>What the caller's flag says, where one chooses the version; empty when the request has none.</summary>
+    public ReadOnlySpan<byte> Flag => Tensors is not null ? Encoding.UTF8.GetBytes(Tensors.Flag) : Request.Flag;
 
     /// <summary>What it holds while it waits.</summary>
     public long Bytes => Tensors?.Inputs.Sum(input => (long)input.Data.Count) ?? Request.BodyBytes;

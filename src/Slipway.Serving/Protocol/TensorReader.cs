@@ -15,6 +15,11 @@ internal static class TensorReader
     /// <summary>Arrays and objects within each other, as Triton allows.</summary>
     public const int NestingMax = 100;
 
+    /// <summary>Bytes of a flag's value.</summary>
+    public const int FlagMax = 128;
+
+    public const string WrongFlag = "'parameters.flag' is neither text of at most 128 bytes, nor true, false or a number; send the flag's value.";
+
     private const int RankMax = 64;
     private const int InputsMax = 100_000; // As many as registration allows features.
     private const int NameMax = 1024;
@@ -259,6 +264,21 @@ internal static class TensorReader
                 }
 
                 request.BinaryOutput = binary;
+            }
+            else if (reader.ValueTextEquals("flag"u8))
+            {
+                reader.Read();
+                var flag = "";
+                if (reader.TokenType is JsonTokenType.True or JsonTokenType.False or JsonTokenType.Number)
+                {
+                    flag = Encoding.UTF8.GetString(Raw(ref reader));
+                }
+                else if (reader.TokenType != JsonTokenType.String || !ReadText(ref reader, FlagMax, out flag))
+                {
+                    return WrongFlag;
+                }
+
+                request.Flag = flag;
             }
             else if (reader.ValueTextEquals("feature_ages"u8))
             {

@@ -14,6 +14,9 @@ internal sealed class TensorRequest
     /// <summary>Whether answers are wanted as bytes behind the JSON, unless an output says otherwise.</summary>
     public bool BinaryOutput { get; set; }
 
+    /// <summary>A flag's value, which may choose the version; empty when it was not given.</summary>
+    public string Flag { get; set; } = "";
+
     /// <summary>Whether the answer shall say how old each feature of the feature store is.</summary>
     public bool WantsAges { get; set; }
 

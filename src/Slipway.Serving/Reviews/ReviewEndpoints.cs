@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Slipway.Contracts;
-using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
 using Slipway.Storage;
 

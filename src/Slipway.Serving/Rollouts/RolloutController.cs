@@ -412,7 +412,7 @@ internal sealed class RolloutController(
         var table = router.Find(row.Model)!;
         var inPlace = step.Shadow
             ? table.Shadow?.Version == row.Version && table.Candidate is null
-            : table.Candidate?.Version == row.Version && Math.Abs(table.Share - step.Percent / 100) < 1e-9 && table.Shadow is null;
+            : table.Candidate?.Version == row.Version && Math.Abs(table.Share - step.Reach / 100) < 1e-9 && table.IsByFlag == step.IsByFlag && table.Shadow is null;
         if (!inPlace || table.Salt != row.Id)
         {
             try
@@ -436,7 +436,7 @@ internal sealed class RolloutController(
     {
         var step = spec.Steps[index];
         var criteria = spec.Disagreement is { } trigger ? new ShadowCriteria(trigger.DecisionThreshold, trigger.Tolerance) : null;
-        router.SetCandidate(spec.Model, version, step.Percent / 100, step.Shadow, salt: id, spec.StickyKey == StickyKey.Entity, criteria);
+        router.SetCandidate(spec.Model, version, step.Shadow ? 0 : step.Reach / 100, step.Shadow, salt: id, spec.StickyKey == StickyKey.Entity, criteria, step.IsByFlag ? spec.Flags : null);
     }
 
     private (Definition Definition, RolloutSpec Spec) FindSpec(StartRolloutRequest request)

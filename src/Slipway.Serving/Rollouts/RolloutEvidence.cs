@@ -79,10 +79,20 @@ internal sealed record SkewEvidence(string Feature, long Values, double Psi, dou
 /// <param name="SumSquaredDifference">Sum of the squares of those differences.</param>
 /// <param name="Labelled">Labelled answers of the candidate, paired or not.</param>
 /// <param name="SumLoss">Sum of the candidate's losses over them.</param>
-internal sealed record QualityEvidence(long Pairs, double SumDifference, double SumSquaredDifference, long Labelled, double SumLoss)
+/// <param name="Split">Of each arm's own answers while both answered; null where that is not asked for.</param>
+internal sealed record QualityEvidence(long Pairs, double SumDifference, double SumSquaredDifference, long Labelled, double SumLoss, SplitEvidence? Split = null)
 {
     public static readonly QualityEvidence None = new(0, 0, 0, 0, 0);
 }
+
+/// <summary>Losses on the labelled answers of two arms that each answered requests of their own.</summary>
+/// <param name="Candidate">Answers of the candidate.</param>
+/// <param name="CandidateMean">Their mean loss.</param>
+/// <param name="CandidateVariance">Its sample variance; 0 below two answers.</param>
+/// <param name="Stable">Answers of the stable version.</param>
+/// <param name="StableMean">Their mean loss.</param>
+/// <param name="StableVariance">Its sample variance; 0 below two answers.</param>
+internal sealed record SplitEvidence(long Candidate, double CandidateMean, double CandidateVariance, long Stable, double StableMean, double StableVariance);
 
 /// <summary>Where a running rollout stands.</summary>
 /// <param name="Step">Index into the steps, from 0.</param>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Slipway.Contracts.Serving;
+using Slipway.Statistics;
 using Slipway.Statistics.Sequential;
 
 namespace Slipway.Serving.Rollouts;
@@ -37,9 +38,42 @@ internal static class RolloutRules
             return new RolloutDecision(RolloutAction.Hold, Sentence(gates, GateVerdict.Waiting), gates);
         }
 
+        if (state.Step == spec.Steps.Count - 1 && spec.Strategy != RolloutStrategy.Canary)
+        {
+            return Settle(gates, spec, evidence);
+        }
+
         return state.Step == spec.Steps.Count - 1
             ? new RolloutDecision(RolloutAction.Complete, "All steps passed with every trigger quiet.", gates)
             : new RolloutDecision(RolloutAction.Advance, $"Step '{step}' passed after {evidence.Candidate.Requests} requests with every trigger quiet.", gates);
+    }
+
+    // The last step of what does not end in all traffic by itself.
+    private static RolloutDecision Settle(List<RolloutGateReading> gates, RolloutSpec spec, RolloutEvidence evidence)
+    {
+        if (spec.Decision is not { } decision)
+        {
+            return new RolloutDecision(RolloutAction.Hold, "Every trigger is quiet; the flag says who answers until a person promotes the version or aborts the rollout.", gates);
+        }
+
+        var split = evidence.Quality.Split ?? new SplitEvidence(0, 0, 0, 0, 0, 0);
+        var name = spec.Quality.Metric == QualityMetric.Brier ? "brier" : "accuracy";
+        var test = new MeanDifferenceSequence(decision.Alpha, tightestAt: 10L * spec.Quality.MinLabels, minimumPerSide: Math.Max(100, spec.Quality.MinLabels));
+        test.Merge(RunningMoments.Of(split.Candidate, split.CandidateMean, split.CandidateVariance), RunningMoments.Of(split.Stable, split.StableMean, split.StableVariance));
+        var interval = test.Interval;
+        var seen = $"{split.Candidate} and {split.Stable} labelled answers";
+        // A loss: below is better.
+        var (verdict, words) = !double.IsFinite(interval.Lower) ? (GateVerdict.Waiting, $"{seen}, of {test.MinimumPerSide} needed on each side")
+            : interval.Upper < -decision.MinGain ? (GateVerdict.Quiet, $"promote the challenger: its {name} loss is lower by {Text(-interval.Upper)} to {Text(-interval.Lower)}, at least {Text(decision.MinGain)} was asked for, over {seen}")
+            : interval.Lower > -decision.MinGain ? (GateVerdict.Quiet, $"keep the champion: the challenger's {name} loss is {Text(interval.Lower)} to {Text(interval.Upper)} above its own, where {Text(-decision.MinGain)} was asked for, over {seen}")
+            : (GateVerdict.Waiting, $"undecided: the challenger's {name} loss less the champion's is {Text(interval.Lower)} to {Text(interval.Upper)}, over {seen}");
+        var reading = new RolloutGateReading("decision", "stable", verdict, Finite(split.CandidateMean - split.StableMean), -decision.MinGain, null, null, $"{char.ToUpperInvariant(words[0])}{words[1..]}.");
+        gates.Add(reading);
+        var reason = $"[decision] {reading.Text}";
+        return verdict == GateVerdict.Waiting || !decision.Auto ? new RolloutDecision(RolloutAction.Hold, reason, gates)
+            : words.StartsWith("keep", StringComparison.Ordinal) ? new RolloutDecision(RolloutAction.RollBack, reason, gates)
+            : !evidence.Approved ? new RolloutDecision(RolloutAction.Hold, $"{reason} It has no approved promotion to production; ask another user to approve one.", gates)
+            : new RolloutDecision(RolloutAction.Complete, reason, gates);
     }
 
     private static void Conditions(List<RolloutGateReading> gates, RolloutSpec spec, RolloutState state, RolloutEvidence evidence, DateTimeOffset now)
@@ -71,7 +105,8 @@ internal static class RolloutRules
     }
 
     /// <summary>Whether what follows the step is all traffic, or production.</summary>
-    public static bool NeedsApproval(RolloutSpec spec, int step) => step == spec.Steps.Count - 1 || spec.Steps[step + 1].Percent >= 100;
+    public static bool NeedsApproval(RolloutSpec spec, int step) =>
+        step == spec.Steps.Count - 1 ? spec.Strategy == RolloutStrategy.Canary : spec.Steps[step + 1].Percent >= 100;
 
     private static string NotCopied(PairEvidence? pairs) => pairs switch
     {
@@ -173,7 +208,7 @@ internal static class RolloutRules
     {
         var trigger = spec.Quality;
         var quality = evidence.Quality;
-        var required = step.Percent >= trigger.RequiredFromPercent;
+        var required = step.Reach >= trigger.RequiredFromPercent;
         var name = trigger.Metric == QualityMetric.Brier ? "brier" : "accuracy";
         if (trigger.Limit is { } limit)
         {

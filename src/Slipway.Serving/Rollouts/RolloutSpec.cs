@@ -17,9 +17,13 @@ namespace Slipway.Serving.Rollouts;
 /// <param name="Quality">Always declared: the business limit.</param>
 /// <param name="Disagreement">Null when not declared.</param>
 /// <param name="Skew">Null when not declared.</param>
+/// <param name="Strategy">How it ends.</param>
+/// <param name="Decision">Of champion and challenger: what decides between them; null of other strategies.</param>
+/// <param name="Flags">Of an external flag: the values that choose the candidate; empty of other strategies.</param>
 internal sealed record RolloutSpec(
     string Name, string Model, double Alpha, StickyKey StickyKey, int MinEvidence, IReadOnlyList<RolloutStep> Steps,
-    ErrorRateTrigger ErrorRate, LatencyTrigger Latency, QualityTrigger Quality, DisagreementTrigger? Disagreement, SkewTrigger? Skew)
+    ErrorRateTrigger ErrorRate, LatencyTrigger Latency, QualityTrigger Quality, DisagreementTrigger? Disagreement, SkewTrigger? Skew,
+    RolloutStrategy Strategy = RolloutStrategy.Canary, ChallengerDecision? Decision = null, IReadOnlyList<string>? Flags = null)
 {
     public const string Kind = "rollout";
 
@@ -48,7 +52,10 @@ internal sealed record RolloutSpec(
         var alpha = yaml.OptionalNumber("alpha", 1e-6, 0.5) ?? 0.05;
         var stickyKey = yaml.OptionalChoice<StickyKey>("sticky_key") ?? StickyKey.Entity;
         var minEvidence = yaml.OptionalInteger("min_evidence", 20, 1_000_000) ?? 100;
-        var steps = ReadSteps(yaml);
+        var strategy = yaml.OptionalChoice<RolloutStrategy>("strategy") ?? RolloutStrategy.Canary;
+        var steps = ReadSteps(yaml, strategy);
+        var decision = DecisionOf(yaml, strategy, alpha);
+        var flags = FlagsOf(yaml, strategy);
         var triggers = yaml.OptionalMap("triggers");
         if (triggers is null)
         {
@@ -77,10 +84,10 @@ internal sealed record RolloutSpec(
         }
 
         yaml.Done();
-        return new RolloutSpec(name, model, alpha, stickyKey, minEvidence, steps, errorRate, latency, quality, disagreement, skew);
+        return new RolloutSpec(name, model, alpha, stickyKey, minEvidence, steps, errorRate, latency, quality, disagreement, skew, strategy, decision, flags);
     }
 
-    private static List<RolloutStep> ReadSteps(DefinitionYaml yaml)
+    private static List<RolloutStep> ReadSteps(DefinitionYaml yaml, RolloutStrategy strategy)
     {
         var steps = new List<RolloutStep>();
         var highest = 0.0;
@@ -92,7 +99,13 @@ internal sealed record RolloutSpec(
                 item.Fault("percent", "has no meaning beside 'shadow: true'; a shadow answers nobody");
             }
 
-            var percent = shadow ? item.OptionalNumber("percent") ?? 0 : item.Number("percent", 0.1, 100);
+            var byFlag = !shadow && strategy == RolloutStrategy.ExternalFlag;
+            if (byFlag && item.Has("percent"))
+            {
+                item.Fault("percent", "has no meaning with an external flag, which says for each request who answers it; leave it out");
+            }
+
+            var percent = shadow || byFlag ? item.OptionalNumber("percent") ?? 0 : item.Number("percent", 0.1, 100);
             if (shadow && highest > 0)
             {
                 item.Fault("shadow", "must come before the first step with 'percent'");
@@ -102,20 +115,66 @@ internal sealed record RolloutSpec(
                 item.Fault("percent", $"must be more than the step before ({highest} %), not {percent}");
             }
 
-            highest = Math.Max(highest, shadow ? 0 : percent);
-            steps.Add(new RolloutStep(shadow, shadow ? 0 : percent, item.Integer("min_requests", 1), item.OptionalDuration("bake") ?? TimeSpan.Zero));
+            highest = Math.Max(highest, shadow ? 0 : byFlag ? RolloutStep.FlagReach : percent);
+            steps.Add(new RolloutStep(shadow, shadow ? 0 : byFlag ? RolloutStep.ByFlagPercent : percent, item.Integer("min_requests", 1), item.OptionalDuration("bake") ?? TimeSpan.Zero));
         }
 
         if (steps.Count == 0)
         {
             yaml.Fault("steps", "is missing; list at least one step such as {percent: 100, min_requests: 1000}");
         }
-        else if (highest < 100)
+        else if (strategy == RolloutStrategy.Canary && highest < 100)
         {
             yaml.Fault("steps", "must end with 'percent: 100'");
         }
+        else if (strategy == RolloutStrategy.ChampionChallenger && highest is 0 or 100)
+        {
+            yaml.Fault("steps", "must end with a 'percent' below 100, such as 50: both versions go on answering until one is chosen");
+        }
+        else if (strategy == RolloutStrategy.ExternalFlag && steps.Count(step => !step.Shadow) != 1)
+        {
+            yaml.Fault("steps", "must hold one step that is no shadow, such as {min_requests: 1000}: the flag decides who answers, not a share");
+        }
 
         return steps;
+    }
+
+    private static ChallengerDecision? DecisionOf(DefinitionYaml yaml, RolloutStrategy strategy, double alpha)
+    {
+        if (strategy != RolloutStrategy.ChampionChallenger)
+        {
+            if (yaml.Has("decision"))
+            {
+                yaml.Fault("decision", "is for strategy champion_challenger alone; leave it out");
+            }
+
+            return null;
+        }
+
+        var map = yaml.OptionalMap("decision");
+        return map is null ? new ChallengerDecision(0, alpha, false)
+            : new ChallengerDecision(map.OptionalNumber("min_gain", 0, 1) ?? 0, map.OptionalNumber("alpha", 1e-6, 0.5) ?? alpha, map.OptionalBool("auto") ?? false);
+    }
+
+    private static IReadOnlyList<string> FlagsOf(DefinitionYaml yaml, RolloutStrategy strategy)
+    {
+        if (strategy != RolloutStrategy.ExternalFlag)
+        {
+            if (yaml.Has("flag"))
+            {
+                yaml.Fault("flag", "is for strategy external_flag alone; leave it out");
+            }
+
+            return [];
+        }
+
+        var values = yaml.Map("flag").Texts("candidate");
+        if (values.Count == 0)
+        {
+            yaml.Fault("flag.candidate", "is missing; list the values of the request's parameter 'flag' that choose the candidate, such as [on]");
+        }
+
+        return values;
     }
 
     private static ErrorRateTrigger ErrorRateOf(DefinitionYaml triggers)
@@ -206,14 +265,45 @@ internal enum StickyKey
     None,
 }
 
+/// <summary>How a rollout ends.</summary>
+internal enum RolloutStrategy
+{
+    /// <summary>The candidate takes all traffic, step by step.</summary>
+    Canary,
+
+    /// <summary>Both versions go on answering their share until the labelled answers say which is better.</summary>
+    ChampionChallenger,
+
+    /// <summary>A flag that somebody else holds says for each request who answers it, until a person ends it.</summary>
+    ExternalFlag,
+}
+
+/// <summary>What decides between the champion, which is in production, and the challenger.</summary>
+/// <param name="MinGain">How much lower the challenger's mean loss has to be.</param>
+/// <param name="Alpha">Chance that the decision is ever wrong, however often it is looked at.</param>
+/// <param name="Auto">Whether the decision is carried out; else it is a recommendation.</param>
+internal sealed record ChallengerDecision(double MinGain, double Alpha, bool Auto);
+
 /// <summary>One step.</summary>
 /// <param name="Shadow">The candidate gets copies and answers nobody.</param>
-/// <param name="Percent">Share of keys it answers, 0 to 100.</param>
+/// <param name="Percent">Share of keys it answers, 0 to 100; <see cref="ByFlagPercent"/> where a flag says which.</param>
 /// <param name="MinRequests">Requests the candidate must have seen in the step.</param>
 /// <param name="Bake">Least time in the step.</param>
 internal sealed record RolloutStep(bool Shadow, double Percent, int MinRequests, TimeSpan Bake)
 {
-    public override string ToString() => Shadow ? "shadow" : FormattableString.Invariant($"{Percent} %");
+    /// <summary>In place of a share, where a flag decides.</summary>
+    public const double ByFlagPercent = -1;
+
+    /// <summary>What such a step counts as where a share is asked for.</summary>
+    public const double FlagReach = 50;
+
+    /// <summary>Whether a flag says who answers.</summary>
+    public bool IsByFlag => Percent < 0;
+
+    /// <summary>Share of the traffic, 0 to 100.</summary>
+    public double Reach => IsByFlag ? FlagReach : Percent;
+
+    public override string ToString() => Shadow ? "shadow" : IsByFlag ? "by flag" : FormattableString.Invariant($"{Percent} %");
 }
 
 /// <summary>Failed requests.</summary>

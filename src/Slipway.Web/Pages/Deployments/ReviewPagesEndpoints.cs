@@ -1,4 +1,5 @@
 using System.Globalization;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Serving.Reviews;
@@ -35,6 +36,6 @@ internal static class ReviewPagesEndpoints
         }).WithMetadata(new RequiredAccess(Permission.Approve));
     }
 
-    private static IResult Show(string model, string? after, HttpContext context, string? faultOf, string? fault) => PageRoute.Of<ReviewPage>(
+    private static RazorComponentResult Show(string model, string? after, HttpContext context, string? faultOf, string? fault) => PageRoute.Of<ReviewPage>(
         new { Model = model, After = after, MayDecide = CallerIdentity.Of(context.User)?.Access.May(Permission.Approve) is true, FaultOf = faultOf, Fault = fault });
 }

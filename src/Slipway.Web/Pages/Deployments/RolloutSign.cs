@@ -24,5 +24,5 @@ public static class RolloutSign
 
     public static string Name(RolloutStatus status) => status is RolloutStatus.RolledBack ? "rolled back" : status.ToString().ToLowerInvariant();
 
-    public static string Name(RolloutStepResponse step) => step.Shadow ? "shadow" : Format.Percent(step.Percent / 100);
+    public static string Name(RolloutStepResponse step) => step.Shadow ? "shadow" : step.Percent < 0 ? "by flag" : Format.Percent(step.Percent / 100);
 }

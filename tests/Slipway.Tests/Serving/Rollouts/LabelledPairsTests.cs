@@ -40,7 +40,12 @@ public sealed class LabelledPairsTests
         Assert.Equal(0.48 * 0.48 + 0.12 * 0.12, brier.SumSquaredDifference, precision: 6);
         Assert.Equal(0.16 + 0.16 + 0.09, brier.SumLoss, precision: 6);
         // a: the stable version was wrong, the candidate right.
-        Assert.Equal(new QualityEvidence(2, -1, 1, 3, 0), accuracy);
+        Assert.Equal(new QualityEvidence(2, -1, 1, 3, 0), accuracy with { Split = null });
+
+        // What each answered by itself: c alone, and a and b.
+        var split = brier.Split!;
+        Assert.Equal((1, 2), (split.Candidate, split.Stable));
+        Assert.Equal((0.09, 0.34, 0.18), (Math.Round(split.CandidateMean, 6), Math.Round(split.StableMean, 6), Math.Round(split.StableVariance, 6)));
     }
 
     [Fact]
