@@ -3,11 +3,11 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Google.Protobuf;
-using Slipway.Serving.Grpc;
 using Slipway.Client;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
+using Slipway.Serving.Grpc;
 
 namespace Slipway.Bench;
 

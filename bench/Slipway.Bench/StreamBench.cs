@@ -16,7 +16,8 @@ internal static class StreamBench
     {
         var port = MeasuredProcess.FreePort();
         using var redis = Process.Start(new ProcessStartInfo(
-            "redis-server", ["--port", port.ToString(CultureInfo.InvariantCulture), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]) { RedirectStandardOutput = true })!;
+            "redis-server", ["--port", port.ToString(CultureInfo.InvariantCulture), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        { RedirectStandardOutput = true })!;
         try
         {
             var address = $"redis://127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}/0";

@@ -109,7 +109,8 @@ internal sealed class ModelLoader(
 
         var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
         return new LoadedModel(
-            version.Model, version.Version, names, (_, _, _) => throw new UnreachableException("A remote model is waited for."), baseline, features.InputsOf(version), output.Name, input.Name) { Backend = backend };
+            version.Model, version.Version, names, (_, _, _) => throw new UnreachableException("A remote model is waited for."), baseline, features.InputsOf(version), output.Name, input.Name)
+        { Backend = backend };
     }
 
     private LoadedModel LoadChain(ModelVersionRecord version, string description)

@@ -107,8 +107,17 @@ public sealed class ReviewStore
                 """,
                 new
                 {
-                    one.Id, one.Model, one.PredictionId, one.Version, one.Arm, one.Output, one.EntityKey, one.Why, features = JsonSerializer.Serialize(one.Features),
-                    atMs = one.At.ToUnixTimeMilliseconds(), eventMs = one.EventAt.ToUnixTimeMilliseconds(),
+                    one.Id,
+                    one.Model,
+                    one.PredictionId,
+                    one.Version,
+                    one.Arm,
+                    one.Output,
+                    one.EntityKey,
+                    one.Why,
+                    features = JsonSerializer.Serialize(one.Features),
+                    atMs = one.At.ToUnixTimeMilliseconds(),
+                    eventMs = one.EventAt.ToUnixTimeMilliseconds(),
                 });
         }
 

@@ -1,7 +1,6 @@
 using Dapper;
 using Slipway.Contracts;
 using Slipway.Native.DuckDb;
-using Slipway.Serving;
 using Slipway.Serving.Labels;
 using Slipway.Serving.Reviews;
 using Slipway.Storage;

@@ -1,7 +1,6 @@
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
-using Slipway.Serving;
 using Slipway.Serving.Rollouts;
 using Slipway.Statistics;
 
