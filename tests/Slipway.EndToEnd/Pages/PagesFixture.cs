@@ -56,7 +56,7 @@ public sealed class PagesFixture : ServerFixture
     public IReadOnlyList<string> Pages =>
     [
         "/", "/search?q=flight", "/experiments", "/experiments/1", "/experiments/all", "/experiments/1/settings", $"/experiments/1/bin?run={RunId}", $"/experiments/compare?run={RunId}", $"/runs/{RunId}", "/models", $"/models/{Seed.Model}", $"/models/{Seed.Model}/versions/1.0.0", $"/models/{Seed.Model}/versions/1.1.0",
-        "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/rollouts/{RolloutId}",
+        "/data", "/data/flights", "/data/flights/versions/1", "/deployments", $"/deployments/{Seed.Model}", $"/deployments/{Seed.Model}/review", $"/rollouts/{RolloutId}",
         "/monitors", "/monitors/flight-delay", "/monitors/flight-delay/subjects/flight:distance", "/monitors/flight-delay/subjects/performance", "/governance", "/governance/audit", $"/governance/audit?model={Seed.Model}&action=promotion.&row=20",
         "/governance/users", "/approvals", $"/models/{Seed.Model}/as-of", $"/models/{Seed.Model}/compare?a=1.0.0&b=1.1.0", $"/lineage?node=model_version:{Seed.Model}@1.0.0",
         "/governance/documents/card.md", "/sign-in", "/nothing/here",

@@ -55,7 +55,7 @@ internal sealed class Seed
         await users.CreateAsync("ada", Role.MlEngineer, Caller.System("test"), default);
         await users.CreateAsync("grace", Role.Approver, Caller.System("test"), default);
         ViewerToken = (await users.CreateAsync("viola", Role.Viewer, Caller.System("test"), default)).Token;
-        foreach (var yaml in new[] { Dataset, Rollout, Monitor })
+        foreach (var yaml in new[] { Dataset, Rollout, Monitor, Slo, Review })
         {
             var kind = yaml[(yaml.IndexOf(' ', StringComparison.Ordinal) + 1)..yaml.IndexOf('\n', StringComparison.Ordinal)];
             await services.GetServices<IDefinitionKind>().Single(known => known.Kind == kind).ApplyAsync(yaml, Ada, default);
@@ -94,6 +94,27 @@ internal sealed class Seed
         await registry.ApproveAsync(toProduction.Id, "read the report", Grace, default);
         await registry.RequestPromotionAsync(Model, "1.2.0", Stage.Staging, "deeper trees", Ada, default);
         await services.GetRequiredService<Database>().WriteAsync(WriteMonitorResults, default);
+        await services.GetRequiredService<Database>().WriteAsync(WriteServiceLevels, default);
+    }
+
+    // Two days of requests, of which half the error budget failed, and an alert that has passed.
+    private static void WriteServiceLevels(WriteTransaction transaction)
+    {
+        const long Minute = 60_000;
+        var now = transaction.NowMs / Minute * Minute;
+        for (var i = 1; i <= 2880; i++)
+        {
+            transaction.Connection.Execute(
+                "INSERT INTO slo_minutes (model, minute_ms, total, failed, slow, refused) VALUES (@Model, @at, 120, @failed, @slow, 0)",
+                new { Model, at = now - (i * Minute), failed = i is > 700 and < 730 ? 6 : 0, slow = i % 3 });
+        }
+
+        transaction.Connection.Execute(
+            """
+            INSERT INTO slo_alerts (id, model, objective, level, highest, reason, opened_at_ms, closed_at_ms)
+            VALUES ('alert-1', @Model, 'availability', 'fast', 'fast',
+                'availability burns its budget 24.2 times too fast over 56 minutes and 50 times over 5 (limit 14.4); 50% of it is left: 99.9% of the requests are answered', @from, @to)
+            """, new { Model, from = now - (715 * Minute), to = now - (695 * Minute) });
     }
 
     // Rows as a monitor leaves them after five days of windows: distance drifts, performance falls under its warning.
@@ -254,6 +275,24 @@ internal sealed class Seed
           disagreement: {max_rate: 0.5, tolerance: 0.2}
           skew: {psi_max: 50, compare: stable}
           quality: {metric: brier, max_drop: 0.5, min_labels: 20, required_from_percent: 100}
+        """;
+
+    private const string Slo =
+        """
+        kind: slo
+        name: flight-delay
+        window: 28d
+        availability: 0.999
+        latency: {percentile: 99, max_ms: 50}
+        """;
+
+    private const string Review =
+        """
+        kind: review
+        name: flight-delay
+        band: {from: 0.4, to: 0.6}
+        max_open: 12
+        labels: true
         """;
 
     private const string Monitor =
