@@ -42,6 +42,7 @@ public sealed class ArmStatistics
     private const int WriteNs = 7;
     private const int LastMs = 8;
     private const int WaitNs = 9;
+    private const int RefusedCount = 10;
     private const int Buckets = 16;
 
     private static readonly int StripeMask = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 16)) - 1;
@@ -89,6 +90,24 @@ public sealed class ArmStatistics
         Interlocked.Add(ref stripe[Rows], rows);
         Interlocked.Add(ref stripe[LatencySum], latencyUs);
         Interlocked.Increment(ref stripe[Buckets + LatencyHistogram.BucketOf(latencyUs)]);
+    }
+
+    /// <summary>Counts a failed request as one that was refused because too much was waiting; beside <see cref="Record"/>.</summary>
+    public void RecordRefused() => Interlocked.Increment(ref _stripes[Thread.GetCurrentProcessorId() & StripeMask][RefusedCount]);
+
+    /// <summary>Requests refused because too much was waiting; they are among the errors.</summary>
+    public long Refused
+    {
+        get
+        {
+            long refused = 0;
+            foreach (var stripe in _stripes)
+            {
+                refused += Volatile.Read(ref stripe[RefusedCount]);
+            }
+
+            return refused;
+        }
     }
 
     /// <summary>What the parts of all requests took together, and when the last one came.</summary>

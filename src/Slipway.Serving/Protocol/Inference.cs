@@ -252,6 +252,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         var arm = prepared.Arm!;
         arm.Statistics.Record(
             (long)Stopwatch.GetElapsedTime(prepared.Started).TotalMicroseconds, 0, failed: true, new StageTimes(0, 0, 0, 0, prepared.NowMs));
+        arm.Statistics.RecordRefused();
         return Outcome.Refused(status, message, queue.RetryAfterSeconds);
     }
 

@@ -29,7 +29,7 @@ internal sealed class SloEvaluator(ModelRouter router, SloStore store, SloReport
         foreach (var model in live.Concat(_before.Keys).ToHashSet())
         {
             var now = model.Statistics.Snapshot();
-            var refused = model.Queue.Rejected + model.Queue.Expired;
+            var refused = model.Statistics.Refused;
             var before = _before.GetValueOrDefault(model); // Nothing, of one that was loaded since.
             if (_specs.FirstOrDefault(spec => spec.Model == model.Model) is { } spec)
             {
@@ -77,6 +77,20 @@ internal sealed class SloEvaluator(ModelRouter router, SloStore store, SloReport
             {
                 await store.SetAsync(spec.Model, gone, SloAlertLevel.None, "the objective is not in the definition any more", cancellationToken);
             }
+        }
+    }
+
+    /// <summary>Counts to the end, once no more requests come.</summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken);
+        try
+        {
+            await CountAsync(cancellationToken);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            logger.LogError(e, "The last requests could not be counted for the objectives");
         }
     }
 
