@@ -135,7 +135,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         catch (BackendException e)
         {
             // What a candidate's server refuses counts as its failure: the inputs fit the signature.
-            logger.LogWarning("Version {Version} of {Model} failed a request: {Why}", arm.Version, arm.Model.Model, e.Message);
+            logger.LogWarning(e.InnerException, "Version {Version} of {Model}, which {Server} runs, failed a request: {Why}", arm.Version, arm.Model.Model, e.Server ?? "another server", e.Message);
             failure = $"Model '{arm.Model.Model}' version {arm.Version} failed on this request: {e.Message}.";
             (status, retryAfter) = (e.Status == StatusCodes.Status400BadRequest ? StatusCodes.Status502BadGateway : e.Status, e.RetryAfterSeconds);
         }

@@ -5,8 +5,12 @@ namespace Slipway.Serving.Remote;
 /// <param name="message">A clause without a full stop, which goes to callers.</param>
 /// <param name="retryAfterSeconds">When to come again; 0 when nobody knows.</param>
 /// <param name="inner">What happened.</param>
-public sealed class BackendException(int status, string message, int retryAfterSeconds = 0, Exception? inner = null) : Exception(message, inner)
+/// <param name="server">Which server, for the log: callers have no business to know.</param>
+public sealed class BackendException(int status, string message, int retryAfterSeconds = 0, Exception? inner = null, string? server = null) : Exception(message, inner)
 {
+    /// <summary>Host and port; null when no one server is meant.</summary>
+    public string? Server { get; } = server;
+
     /// <summary>HTTP's.</summary>
     public int Status { get; } = status;
 

@@ -44,7 +44,7 @@ internal sealed class RemoteModel : TensorModel
         if (!_breaker.TryEnter(out var wait))
         {
             throw new BackendException(StatusCodes.Status503ServiceUnavailable,
-                $"{_file.Url.Authority} failed {CircuitBreaker.FailuresMax} times in a row and is not asked for {wait.TotalSeconds:0} s", (int)Math.Ceiling(wait.TotalSeconds));
+                $"its server failed {CircuitBreaker.FailuresMax} times in a row and is not asked for {wait.TotalSeconds:0} s", (int)Math.Ceiling(wait.TotalSeconds), null, _file.Url.Authority);
         }
 
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -73,13 +73,13 @@ internal sealed class RemoteModel : TensorModel
         catch (OperationCanceledException e)
         {
             _breaker.Fail();
-            throw new BackendException(StatusCodes.Status504GatewayTimeout, string.Create(CultureInfo.InvariantCulture, $"{_file.Url.Authority} gave no answer in {_file.Timeout.TotalMilliseconds:0} ms"), 0, e);
+            throw new BackendException(StatusCodes.Status504GatewayTimeout, string.Create(CultureInfo.InvariantCulture, $"its server gave no answer in {_file.Timeout.TotalMilliseconds:0} ms"), 0, e, _file.Url.Authority);
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
             _breaker.Fail();
             throw new BackendException(StatusCodes.Status502BadGateway, e is HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
-                ? $"{_file.Url.Authority} answers more bytes than are read" : $"{_file.Url.Authority} cannot be reached", 0, e);
+                ? "its server answers more bytes than are read" : "its server cannot be reached", 0, e, _file.Url.Authority);
         }
         catch
         {
@@ -159,11 +159,11 @@ internal sealed class RemoteModel : TensorModel
     {
         var told = RemoteMessages.ReadError(body) is { Length: > 0 } sentence ? $": {(sentence.Length <= SentenceMax ? sentence : $"{sentence[..SentenceMax]}…")}" : "";
         return status is HttpStatusCode.BadRequest or HttpStatusCode.UnprocessableEntity
-            ? new BackendException(StatusCodes.Status400BadRequest, $"{_file.Url.Authority} refuses these inputs{told}")
-            : new BackendException(StatusCodes.Status502BadGateway, $"{_file.Url.Authority} answers {(int)status}{told}");
+            ? new BackendException(StatusCodes.Status400BadRequest, $"its server refuses these inputs{told}", 0, null, _file.Url.Authority)
+            : new BackendException(StatusCodes.Status502BadGateway, $"its server answers {(int)status}{told}", 0, null, _file.Url.Authority);
     }
 
-    private BackendException Garbage(string why) => new(StatusCodes.Status502BadGateway, $"{_file.Url.Authority} answers otherwise than its signature says: {why}");
+    private BackendException Garbage(string why) => new(StatusCodes.Status502BadGateway, $"its server answers otherwise than its signature says: {why}", 0, null, _file.Url.Authority);
 
     private void Take(TensorRequest request, IReadOnlyList<RequestTensor> given, List<AnswerTensor> answer)
     {

@@ -61,7 +61,7 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
                 IsConnected = false;
                 if (LastError != e.Message)
                 {
-                    logger.LogWarning("Stream {Stream}: {Redis}: {Why} Its events wait there", Spec.Name, address, e.Message);
+                    logger.LogWarning("Stream {Stream}: {Redis}: {Why}; its events wait there", Spec.Name, address, e.Message.TrimEnd('.'));
                 }
 
                 LastError = e.Message;
