@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Serving;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving;
 
@@ -43,6 +44,7 @@ public sealed class LoadedModel
         Baseline = baseline;
         Skew = new FeatureSkew(featureNames, baseline);
         JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
+        LogKey = inputs is null ? JournalKey : $"{JournalKey}\n\nages";
         InputKey = $"{JournalKey}\n\n{string.Join('\n', inputs?.Inputs.Select(input => $"{input.Name} {string.Join(' ', input.Datatypes)} {input.IsKey} {input.IsEventTime}") ?? [])}";
         Utf8FeatureNames = [.. featureNames.Select(Encoding.UTF8.GetBytes)];
         EncodedModel = JsonEncodedText.Encode(model);
@@ -136,6 +138,23 @@ public sealed class LoadedModel
     /// <summary>Its requests that run and wait.</summary>
     internal Queues.ModelQueue Queue { get; } = new();
 
+    /// <summary>Sets what the definitions of the model say, or what holds without them.</summary>
+    /// <param name="definitions">The applied ones.</param>
+    /// <param name="keepsQueue">Leaves the queue as it is where no definition says otherwise.</param>
+    internal void UseDefinitions(DefinitionStore definitions, bool keepsQueue = false)
+    {
+        if (definitions.Find(Queues.ServingKind.Name, Model) is { } definition)
+        {
+            Use(Queues.ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings);
+        }
+        else if (!keepsQueue)
+        {
+            Use(Queues.ServingSettings.Default);
+        }
+
+        Review = definitions.Find(Reviews.ReviewSpec.Kind, Model) is { } review ? Reviews.ReviewSpec.Parse(DefinitionYaml.Parse(review.Yaml)) : null;
+    }
+
     /// <summary>Sets what the model's definition says. Requests may be running.</summary>
     internal void Use(Queues.ServingSettings settings)
     {
@@ -157,8 +176,11 @@ public sealed class LoadedModel
     /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
     internal volatile DeprecationNotice? Notice;
 
-    /// <summary>Versions with the same key share a prediction journal.</summary>
+    /// <summary>Versions with the same key have the same features in the same order.</summary>
     internal string JournalKey { get; }
+
+    /// <summary>Versions with the same key share a prediction journal.</summary>
+    internal string LogKey { get; }
 
     /// <summary>A request read for one version can be scored by another with the same key, unless the feature store completes it.</summary>
     internal string InputKey { get; }

@@ -8,9 +8,7 @@ using Slipway.Contracts.Registry;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
 using Slipway.Registry.Formats;
-using Slipway.Serving.Queues;
 using Slipway.Serving.Remote;
-using Slipway.Serving.Reviews;
 using Slipway.Storage.Blobs;
 using Slipway.Storage.Definitions;
 
@@ -129,8 +127,7 @@ internal sealed class ModelLoader(
     private LoadedModel Prepare(LoadedModel loaded)
     {
         Notify(loaded);
-        loaded.Use(definitions.Find(ServingKind.Name, loaded.Model) is { } definition ? ServingKind.Parse(DefinitionYaml.Parse(definition.Yaml)).Settings : ServingSettings.Default);
-        loaded.Review = definitions.Find(ReviewSpec.Kind, loaded.Model) is { } review ? ReviewSpec.Parse(DefinitionYaml.Parse(review.Yaml)) : null;
+        loaded.UseDefinitions(definitions);
         return loaded;
     }
 

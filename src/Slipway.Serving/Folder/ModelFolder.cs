@@ -3,11 +3,12 @@ using System.Globalization;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Slipway.Registry;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving.Folder;
 
 /// <summary>Serves a folder of models in Triton's layout without registering them: all at the start, and each again when it is asked for.</summary>
-internal sealed class ModelFolder(ServingOptions options, ModelRouter router, ModelRegistry registry, ILogger<ModelFolder> logger) : BackgroundService
+internal sealed class ModelFolder(ServingOptions options, ModelRouter router, ModelRegistry registry, DefinitionStore definitions, ILogger<ModelFolder> logger) : BackgroundService
 {
     private readonly ConcurrentDictionary<string, FolderModel> _models = new(StringComparer.Ordinal);
     private readonly Lock _loading = new();
@@ -40,6 +41,12 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
                 logger.LogError("Model {Model} of the repository cannot be served: {Fault}", name, fault);
                 _models.AddOrUpdate(name, loaded, (_, before) => before.Fault is null ? before : loaded);
                 return fault;
+            }
+
+            foreach (var version in loaded.Versions.Values)
+            {
+                // What is declared for the model holds for it too, over what its configuration says of queues.
+                version.UseDefinitions(definitions, keepsQueue: true);
             }
 
             _models[name] = loaded;

@@ -287,11 +287,10 @@ public sealed class PredictionLog : IAsyncDisposable
 
     private Journal JournalOf(LoadedModel model)
     {
-        var key = model.Inputs is null ? model.JournalKey : $"{model.JournalKey}\n\nages";
-        if (!_journals.TryGetValue(key, out var journal))
+        if (!_journals.TryGetValue(model.LogKey, out var journal))
         {
             var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
-            _journals[key] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null, model.Inputs is not null));
+            _journals[model.LogKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null, model.Inputs is not null));
         }
 
         return journal;
