@@ -25,6 +25,9 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
     /// <summary>Not asked for yet, or taken out again.</summary>
     public static FolderModel Unloaded { get; } = new(None, "it was unloaded");
 
+    /// <summary>The server has started and has not come to it yet.</summary>
+    public static FolderModel Loading { get; } = new(None, "it is being loaded");
+
     /// <summary>Reads a model's folder.</summary>
     public static FolderModel Load(string folder, ILogger logger)
     {

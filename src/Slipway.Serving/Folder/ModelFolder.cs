@@ -76,6 +76,17 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
         }
     }
 
+    /// <summary>Names the models before the first request can come: whoever asks for one is told to come again, and not that there is none.</summary>
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        foreach (var name in options.ModelRepository is { } root ? Names(root) : [])
+        {
+            _models[name] = FolderModel.Loading;
+        }
+
+        return base.StartAsync(cancellationToken);
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await Task.Yield(); // The host goes on starting while models load; /v2/health/ready says when they have.

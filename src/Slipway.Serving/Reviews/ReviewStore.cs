@@ -49,7 +49,7 @@ public sealed class ReviewStore
     public ReviewCase Get(string id) => _database.Read(connection => connection.QueryFirstOrDefault<Stored>($"SELECT {Columns} FROM review_cases WHERE id = @id", new { id }))?.ToCase()
         ?? throw new SlipwayException(ErrorCode.NotFound, $"There is no case '{id}'; GET /api/slipway/v1/reviews?model=… lists those that wait.");
 
-    /// <summary>Decides a case: for good, and once. The same decision again changes nothing.</summary>
+    /// <summary>Decides a case: for good, and once. The same decision again changes nothing, but its label is sent once more.</summary>
     /// <exception cref="SlipwayException">NotFound; InvalidArgument: no reason, or no figure; FailedPrecondition: it was decided otherwise.</exception>
     public async Task<ReviewCase> DecideAsync(string id, double decision, string? reason, Caller by, CancellationToken cancellationToken)
     {
@@ -65,33 +65,34 @@ public sealed class ReviewStore
 
         var found = Get(id);
         Demand(found, decision);
-        if (found.DecidedAt is not null)
+        if (found.DecidedAt is null)
         {
-            return found;
+            await StoreAsync(found, decision, reason, by, cancellationToken);
         }
 
-        // Before the decision: a label without one is mended by deciding again, a decision without its label would stay so.
+        // After the decision, of which there is one; a server that stops in between is made good by deciding the same again.
         if (_definitions.Find(ReviewSpec.Kind, found.Model) is { } definition && ReviewSpec.Parse(DefinitionYaml.Parse(definition.Yaml)).IsLabel)
         {
             await _labels.AppendAsync(found.Model, [new Label(found.PredictionId, decision, _clock.GetUtcNow())], cancellationToken);
         }
 
-        await _database.WriteAsync(transaction =>
-        {
-            var changed = transaction.Connection.Execute(
-                "UPDATE review_cases SET decision = @decision, decided_by = @by, decided_at_ms = @now, reason = @reason WHERE id = @id AND decided_at_ms IS NULL",
-                new { id, decision, by = by.Name, now = transaction.NowMs, reason });
-            if (changed == 0)
-            {
-                // Somebody was faster.
-                Demand(transaction.Connection.QuerySingle<Stored>($"SELECT {Columns} FROM review_cases WHERE id = @id", new { id }).ToCase(), decision);
-                return;
-            }
-
-            transaction.Audit(by, "review.decided", new NodeRef(NodeKinds.Model, found.Model), reason, null, new { @case = id, found.PredictionId, found.Version, found.Output, decision });
-        }, cancellationToken);
         return Get(id);
     }
+
+    private Task StoreAsync(ReviewCase found, double decision, string reason, Caller by, CancellationToken cancellationToken) => _database.WriteAsync(transaction =>
+    {
+        var changed = transaction.Connection.Execute(
+            "UPDATE review_cases SET decision = @decision, decided_by = @by, decided_at_ms = @now, reason = @reason WHERE id = @Id AND decided_at_ms IS NULL",
+            new { found.Id, decision, by = by.Name, now = transaction.NowMs, reason });
+        if (changed == 0)
+        {
+            // Somebody was faster.
+            Demand(transaction.Connection.QuerySingle<Stored>($"SELECT {Columns} FROM review_cases WHERE id = @Id", new { found.Id }).ToCase(), decision);
+            return;
+        }
+
+        transaction.Audit(by, "review.decided", new NodeRef(NodeKinds.Model, found.Model), reason, null, new { @case = found.Id, found.PredictionId, found.Version, found.Output, decision });
+    }, cancellationToken);
 
     /// <summary>Adds cases that are not there yet, up to what may wait; returns how many of the others there were.</summary>
     internal Task<int> AddAsync(ReviewSpec spec, IReadOnlyList<ReviewCase> cases, CancellationToken cancellationToken) => _database.WriteAsync(transaction =>

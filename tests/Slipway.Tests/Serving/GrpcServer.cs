@@ -49,7 +49,7 @@ public sealed class GrpcServer : IAsyncLifetime
         Grpc = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
         Http = new HttpClient { BaseAddress = new Uri(App.Urls.First(url => !url.EndsWith($":{port}", StringComparison.Ordinal)).Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal)) };
         Http.DefaultRequestHeaders.Authorization = new("Bearer", Token);
-        await ServingHost.UntilAsync(() => ready ? App.Services.GetRequiredService<DeploymentReports>().IsReady : App.Services.GetRequiredService<ModelFolder>().Models.ContainsKey("twice"));
+        await ServingHost.UntilAsync(() => ready ? App.Services.GetRequiredService<DeploymentReports>().IsReady : App.Services.GetRequiredService<ModelFolder>().Models is { Count: > 0 } models && models.Values.All(model => model != FolderModel.Loading));
     }
 
     public async ValueTask DisposeAsync()

