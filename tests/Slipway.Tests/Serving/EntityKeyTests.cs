@@ -253,7 +253,7 @@ public sealed class EntityKeyTests : IAsyncLifetime
         Assert.Equal(age, plain.GetProperty("parameters").GetProperty("feature_age_max_ms").GetInt64());
         Assert.Single(plain.GetProperty("outputs").EnumerateArray());
 
-        var flights = Request(("LAX", Departure.ToUnixTimeMilliseconds(), 700), ("XXX", Departure.ToUnixTimeMilliseconds(), 700));
+        var flights = Request(("LAX", Departure.ToUnixTimeMilliseconds(), 700), ("ZZZ", Departure.ToUnixTimeMilliseconds(), 700));
         var asked = JsonSerializer.SerializeToNode(flights)!;
         asked["parameters"] = new System.Text.Json.Nodes.JsonObject { ["feature_ages"] = true };
         var (_, answer) = await _host.InferAsync(asked);
