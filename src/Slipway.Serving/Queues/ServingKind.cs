@@ -1,5 +1,4 @@
 using Slipway.Contracts;
-using Slipway.Contracts.Identity;
 using Slipway.Serving.Predictions;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -10,15 +9,9 @@ namespace Slipway.Serving.Queues;
 /// The <c>serving</c> kind of definition files: how a model's requests run and wait, and what of them is logged; one file to a model, which it is named after. It holds for every
 /// version of the model that this server has in memory, from the moment it is applied, and for those loaded later.
 /// </summary>
-internal sealed class ServingKind(Database database, ModelRouter router, PinnedVersions pinned) : IDefinitionKind
+internal sealed class ServingKind(Database database, ModelRouter router, PinnedVersions pinned) : ServedModelKind<ServingSettings>(database, ServingKind.Name, order: 65)
 {
     public const string Name = "serving";
-
-    public string Kind => Name;
-
-    public int Order => 65;
-
-    public Permission Needs => Permission.Operate;
 
     /// <summary>Reads and checks a file.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: all faults of the file in one sentence.</exception>
@@ -69,32 +62,26 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
         return (model, new ServingSettings(settings, log, fallback));
     }
 
-    public void Validate(DefinitionYaml yaml) => Parse(yaml);
-
-    public IReadOnlyList<Resource> About(DefinitionYaml yaml) => [Resource.Model(Parse(yaml).Model, "production")];
-
-    public async Task<AppliedDefinition> ApplyAsync(string yaml, Caller by, CancellationToken cancellationToken)
+    protected override (string Name, string Model, ServingSettings Spec) Read(DefinitionYaml yaml)
     {
-        var (model, settings) = Parse(DefinitionYaml.Parse(yaml));
-        var applied = await database.WriteAsync(transaction =>
-        {
-            var (definition, changed) = DefinitionStore.Put(transaction, by, Kind, model, yaml);
-            return new AppliedDefinition(Kind, definition.Name, definition.Version, changed);
-        }, cancellationToken);
+        var (model, settings) = Parse(yaml);
+        return (model, model, settings);
+    }
+
+    protected override void Use(string model, ServingSettings spec)
+    {
         if (router.Find(model) is { } table)
         {
             foreach (var arm in new[] { table.Stable, table.Candidate, table.Shadow }.OfType<Arm>())
             {
-                arm.Model.Use(settings);
+                arm.Model.Use(spec);
             }
         }
 
         foreach (var loaded in pinned.Loaded.Where(loaded => loaded.Model == model))
         {
-            loaded.Use(settings);
+            loaded.Use(spec);
         }
-
-        return applied;
     }
 }
 
