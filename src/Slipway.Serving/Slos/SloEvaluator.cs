@@ -15,15 +15,16 @@ internal sealed class SloEvaluator(ModelRouter router, SloStore store, SloReport
     private const int ForgetsEvery = 360;
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
 
-    private readonly Dictionary<LoadedModel, (ArmSnapshot Arm, long Refused)> _before = [];
+    private Dictionary<LoadedModel, (ArmSnapshot Arm, long Refused)> _before = [];
     private IReadOnlyList<SloSpec> _specs = [];
 
-    /// <summary>Adds what happened since the last call.</summary>
+    /// <summary>Adds what happened since the last call that could.</summary>
     internal async Task CountAsync(CancellationToken cancellationToken)
     {
         _specs = store.Specs();
         var live = router.Tables.SelectMany(table => new[] { table.Stable, table.Candidate }.OfType<Arm>()).Select(arm => arm.Model).ToHashSet();
         var counts = new Dictionary<string, SloCount>(StringComparer.Ordinal);
+        var seen = new Dictionary<LoadedModel, (ArmSnapshot Arm, long Refused)>();
 
         // A version that has left is counted once more: its last requests came after the last look.
         foreach (var model in live.Concat(_before.Keys).ToHashSet())
@@ -41,11 +42,7 @@ internal sealed class SloEvaluator(ModelRouter router, SloStore store, SloReport
 
             if (live.Contains(model))
             {
-                _before[model] = (now, refused);
-            }
-            else
-            {
-                _before.Remove(model);
+                seen[model] = (now, refused);
             }
         }
 
@@ -54,6 +51,8 @@ internal sealed class SloEvaluator(ModelRouter router, SloStore store, SloReport
         {
             await store.AddAsync(clock.GetUtcNow(), happened, cancellationToken);
         }
+
+        _before = seen; // Only now: what could not be stored is counted next time.
     }
 
     /// <summary>Opens and closes alerts.</summary>

@@ -109,6 +109,30 @@ public sealed class SloTests
     }
 
     [Fact]
+    public async Task What_could_not_be_stored_is_counted_once_it_can()
+    {
+        await using var host = await ServingHost.StartAsync();
+        var (_, _, evaluator, reports) = Parts(host);
+        await ApplyAsync(host, "availability: 0.9");
+        var model = ServingFixtures.Model("1.0.0", model: ServingHost.Model);
+        host.Router.SetStable(model);
+        model.Statistics.Record(100, failed: false);
+        await evaluator.CountAsync(Cancel);
+        var database = host.Area.Service<Database>();
+        await database.WriteAsync(transaction => transaction.Connection.Execute("ALTER TABLE slo_minutes RENAME TO slo_minutes_away"), Cancel);
+        model.Statistics.Record(100, failed: true);
+        await Assert.ThrowsAnyAsync<Exception>(() => evaluator.CountAsync(Cancel));
+        model.Statistics.Record(100, failed: false);
+        await Assert.ThrowsAnyAsync<Exception>(() => evaluator.CountAsync(Cancel));
+        await database.WriteAsync(transaction => transaction.Connection.Execute("ALTER TABLE slo_minutes_away RENAME TO slo_minutes"), Cancel);
+
+        await evaluator.CountAsync(Cancel);
+
+        var objective = reports.Get(ServingHost.Model).Now.Objectives[0];
+        Assert.Equal((3, 1), (objective.Total, objective.Bad));
+    }
+
+    [Fact]
     public async Task Minutes_that_refuse_less_than_was_promised_are_bad_and_those_with_more_to_do_are_not()
     {
         await using var host = await ServingHost.StartAsync();
