@@ -15,12 +15,15 @@ public sealed partial class ModelRegistry
 
     /// <summary>Stores a new version with all its parts, or nothing.</summary>
     /// <exception cref="SlipwayException">InvalidArgument: a part is missing or the bump too small; NotFound: a blob; AlreadyExists: the version.</exception>
-    public async Task<ModelVersionRecord> RegisterAsync(RegisterVersion request, Caller by, CancellationToken cancellationToken)
+    public Task<ModelVersionRecord> RegisterAsync(RegisterVersion request, Caller by, CancellationToken cancellationToken) => RegisterAsync(request, variant: null, by, cancellationToken);
+
+    private async Task<ModelVersionRecord> RegisterAsync(RegisterVersion request, VariantReport? variant, Caller by, CancellationToken cancellationToken)
     {
         RegistrationRules.Check(request);
         external?.DemandOwn(request.Model);
         await CheckBlobsAsync(request, cancellationToken);
         var inspection = await new ModelInspector(blobs).InspectAsync(request, cancellationToken);
+        inspection = inspection with { Profile = inspection.Profile with { Variant = variant } };
         var chain = inspection.Format == ModelFormat.Chain ? await ReadChainAsync(inspection.Files.First(file => file.Path == inspection.ServedPath).Sha256, cancellationToken) : null;
         var report = request.EvaluationReportSha256 is { } sha256 ? ParseReport(await blobs.ReadVerifiedAsync(sha256, cancellationToken)) : null;
         for (var attempt = 0; ; attempt++)
@@ -51,19 +54,7 @@ public sealed partial class ModelRegistry
         var result = await blobs.IsIntactAsync(served.Sha256, cancellationToken)
             ? await ModelTrial.RunAsync(new TrialRequest(blobs.PathOf(served.Sha256), Measure: true), cancellationToken)
             : new TrialResult { Fault = $"{served.Path} is gone or has been changed on disk" };
-        var benchmark = new ModelBenchmark
-        {
-            LoadMs = result.LoadMs,
-            LatencyUsP50 = result.LatencyUsP50,
-            LatencyUsP95 = result.LatencyUsP95,
-            LatencyUsP99 = result.LatencyUsP99,
-            RowsPerSecondBatch64 = result.RowsPerSecondBatch64,
-            CpuUsPerRow = result.CpuUsPerRow,
-            PeakMemoryBytes = result.PeakMemoryBytes,
-            SizeBytes = served.SizeBytes,
-            MeasuredAt = clock.GetUtcNow(),
-            Fault = result.Fault,
-        };
+        var benchmark = Benchmark(result, served.SizeBytes, clock.GetUtcNow());
         await database.WriteAsync(transaction =>
         {
             if (ProfileTable.SetBenchmark(transaction, model, version, benchmark))
@@ -72,6 +63,20 @@ public sealed partial class ModelRegistry
             }
         }, cancellationToken);
     }
+
+    private static ModelBenchmark Benchmark(TrialResult result, long sizeBytes, DateTimeOffset at) => new()
+    {
+        LoadMs = result.LoadMs,
+        LatencyUsP50 = result.LatencyUsP50,
+        LatencyUsP95 = result.LatencyUsP95,
+        LatencyUsP99 = result.LatencyUsP99,
+        RowsPerSecondBatch64 = result.RowsPerSecondBatch64,
+        CpuUsPerRow = result.CpuUsPerRow,
+        PeakMemoryBytes = result.PeakMemoryBytes,
+        SizeBytes = sizeBytes,
+        MeasuredAt = at,
+        Fault = result.Fault,
+    };
 
     // Null when another version has become the newest since the evaluations were compared; with insist, the evaluation is then left out.
     private static ModelVersionRecord? Insert(
@@ -158,6 +163,7 @@ public sealed partial class ModelRegistry
             version.BaselineSha256,
             version.EnvironmentSha256,
             version.EvaluationReportSha256,
+            inspection.Profile.Variant,
         });
         transaction.Publish(VersionRegisteredTopic, new { version.Model, version.Version, version.Number, version.RunId });
         return version;

@@ -46,6 +46,7 @@ public static class RegistryEndpoints
         write.MapPatch("/models/{model}", Describe).WithSummary("Say what a model is for, whose it is and how risky");
         write.MapPost("/models/{model}/versions", Register).WithSummary("Register a version from stored blobs");
         write.MapPost("/models/{model}/versions/{version}/load-tests", AddLoadTest).WithSummary("Keep a load test with the version it measured");
+        write.MapPost("/models/{model}/versions/{version}/variants", MakeVariant).WithSummary("Make a smaller or faster form of a version, compare both and register it as its child");
         write.MapPut("/models/{model}/aliases/{alias}", PutAlias).WithSummary("Point an alias at a version");
         write.MapPost("/promotions", Request).WithSummary("Ask for a promotion");
         write.MapPost("/promotions/{id}/withdraw", Withdraw).WithSummary("Close a promotion that shall not be carried out");
@@ -122,6 +123,12 @@ public static class RegistryEndpoints
     {
         var version = await registry.RegisterAsync(request with { Model = model }, by, cancellationToken);
         return TypedResults.Created($"/api/slipway/v1/models/{version.Model}/versions/{version.Version}", version);
+    }
+
+    private static async Task<Created<ModelVersionRecord>> MakeVariant(string model, string version, MakeVariant request, ModelRegistry registry, Caller by, CancellationToken cancellationToken)
+    {
+        var made = await registry.MakeVariantAsync(model, version, request, by, cancellationToken);
+        return TypedResults.Created($"/api/slipway/v1/models/{Uri.EscapeDataString(made.Model)}/versions/{made.Version}", made);
     }
 
     private static async Task<Created<LoadTest>> AddLoadTest(string model, string version, LoadTest request, ModelRegistry registry, Caller by, CancellationToken cancellationToken) =>

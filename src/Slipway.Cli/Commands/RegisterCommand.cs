@@ -135,7 +135,7 @@ internal static class RegisterCommand
         }
     }
 
-    private static async Task<IReadOnlyList<ArtifactFile>> SendAsync(SlipwayClient client, List<ModelFile> files, CancellationToken ct)
+    internal static async Task<IReadOnlyList<ArtifactFile>> SendAsync(SlipwayClient client, List<ModelFile> files, CancellationToken ct)
     {
         var total = files.Sum(file => file.File.Length);
         IReadOnlyList<ArtifactFile> sent = [];

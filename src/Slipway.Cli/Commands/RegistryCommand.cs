@@ -11,7 +11,7 @@ internal static class RegistryCommand
     public static Command Create(ConnectionOptions connection) =>
         new("registry", "Models, versions, stages, promotions.")
         {
-            RegisterCommand.Create(connection), InventoryCommand.Create(connection), InventoryCommand.CreateDescribe(connection),
+            RegisterCommand.Create(connection), VariantCommand.Create(connection), InventoryCommand.Create(connection), InventoryCommand.CreateDescribe(connection),
             List(connection), Info(connection), Compare(connection), ReproduceCommand.Create(connection),
             PromotionCommands.Check(connection), PromotionCommands.Promote(connection), PromotionCommands.Approvals(connection), PromotionCommands.Approve(connection),
             PromotionCommands.Comment(connection), PromotionCommands.Withdraw(connection), PromotionCommands.Rollback(connection),

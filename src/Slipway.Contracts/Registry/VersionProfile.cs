@@ -26,6 +26,9 @@ public sealed record VersionProfile
 
     /// <summary>The newest load test; null when nobody has run one.</summary>
     public LoadTest? LoadTest { get; init; }
+
+    /// <summary>Of which version it is a smaller or faster form, and how both compare; null of a version of its own.</summary>
+    public VariantReport? Variant { get; init; }
 }
 
 /// <summary>A conversion to ONNX and its check.</summary>

@@ -9,6 +9,9 @@ public sealed unsafe class OnnxSession : IDisposable
     // A model says itself how many inputs and outputs it has: beyond these, a run's pointers would not be safe on the stack.
     private const int TensorsOnStack = 64;
 
+    // The level "extended"; those above it lay tensors out for one processor.
+    private const int Portable = 2;
+
     private readonly OnnxSessionHandle handle;
     private readonly byte*[] inputNames;
     private readonly byte*[] outputNames;
@@ -65,7 +68,15 @@ public sealed unsafe class OnnxSession : IDisposable
             OnnxApi.Check(OnnxApi.SetSessionLogSeverityLevel(native, 4));
             OnnxApi.Check(OnnxApi.SetIntraOpNumThreads(native, options.IntraOpThreads));
             OnnxApi.Check(OnnxApi.SetInterOpNumThreads(native, options.InterOpThreads));
-            OnnxApi.Check(OnnxApi.SetSessionGraphOptimizationLevel(native, options.Optimize ? 99 : 0));
+            OnnxApi.Check(OnnxApi.SetSessionGraphOptimizationLevel(native, !options.Optimize ? 0 : options.OptimizedPath is null ? 99 : Portable));
+            if (options.OptimizedPath is { } optimized)
+            {
+                fixed (byte* path = OnnxApi.NulTerminated(optimized))
+                {
+                    OnnxApi.Check(OnnxApi.SetOptimizedModelFilePath(native, path));
+                }
+            }
+
             SetConfig(native, "session.intra_op.allow_spinning", options.AllowSpinning ? "1" : "0");
             SetConfig(native, "session.inter_op.allow_spinning", options.AllowSpinning ? "1" : "0");
             SetConfig(native, "session.load_model_format", "ONNX");

@@ -14,4 +14,7 @@ public sealed record OnnxSessionOptions
 
     /// <summary>Whether the runtime may fuse and fold operators.</summary>
     public bool Optimize { get; init; } = true;
+
+    /// <summary>Where the runtime writes the graph as it has fused and folded it, with nothing in it that only this machine's processor knows; null for nowhere.</summary>
+    public string? OptimizedPath { get; init; }
 }

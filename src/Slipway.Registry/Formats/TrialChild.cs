@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Slipway.Contracts;
+using Slipway.Contracts.Registry;
 using Slipway.Native.Onnx;
 using Slipway.Native.Xgboost;
 
@@ -13,6 +14,7 @@ namespace Slipway.Registry.Formats;
 public static class TrialChild
 {
     private const int Batch = 64;
+    private const int MadeUpRows = 256;
     private static readonly TimeSpan SingleRowBudget = TimeSpan.FromMilliseconds(400);
     private static readonly TimeSpan BatchBudget = TimeSpan.FromMilliseconds(250);
 
@@ -35,11 +37,16 @@ public static class TrialChild
 
     private static TrialResult Try(TrialRequest request)
     {
+        if (request.VariantPath is { } variant)
+        {
+            return Compare(request, variant);
+        }
+
         var bytes = File.ReadAllBytes(request.ModelPath);
         GC.Collect();
         var before = Resident();
         var started = Stopwatch.GetTimestamp();
-        using var session = request.Once ? OnnxSession.Load(request.ModelPath) : OnnxSession.Load(bytes); // By its path it brings the files beside it.
+        using var session = request.Once ? OnnxSession.Load(request.ModelPath) : OnnxSession.Load(bytes, new OnnxSessionOptions { OptimizedPath = request.OptimizedPath }); // By its path it brings the files beside it.
         var result = new TrialResult { LoadMs = Stopwatch.GetElapsedTime(started).TotalMilliseconds };
         if (request.Rows is { } rows)
         {
@@ -86,6 +93,29 @@ public static class TrialChild
         {
             return result; // A newer release's file: the library here is older than the one that wrote it.
         }
+    }
+
+    // Row by row, as requests come: what quantizes its input does so by the run, and a row must not answer for its neighbours.
+    private static TrialResult Compare(TrialRequest request, string variantPath)
+    {
+        using var model = OnnxSession.Load(request.ModelPath);
+        using var variant = OnnxSession.Load(variantPath);
+        var tallies = new Dictionary<string, DifferenceTally>(StringComparer.Ordinal);
+        var rows = request.Rows is { } given ? given.Length / request.Columns : MadeUpRows;
+        var random = new Random(1);
+        for (var row = 0; row < rows; row++)
+        {
+            OnnxInput[] inputs = request.Rows is null ? Inputs(model, 1, random) : [OnnxInput.Float(model.Inputs[0].Name, request.Rows[(row * request.Columns)..((row + 1) * request.Columns)], [1, request.Columns])];
+            using var before = model.Run(inputs);
+            using var after = variant.Run(inputs);
+            for (var output = 0; output < before.Count; output++)
+            {
+                var info = before.Info(output);
+                tallies[info.Name] = (tallies.GetValueOrDefault(info.Name) ?? new DifferenceTally(info.Name)).Add(before, output, after, after.Position(info.Name));
+            }
+        }
+
+        return new TrialResult { Differences = [.. tallies.Values.Select(tally => tally.Result)], Compared = rows };
     }
 
     private static TrialResult Measure(OnnxSession session, TrialResult result, long before)
@@ -142,9 +172,9 @@ public static class TrialChild
     private static double Quantile(List<double> sorted, double q) => sorted[(int)(q * (sorted.Count - 1))];
 
     // Values between 0 and 1: what they are hardly matters for time, and zeros alone would let some kernels skip work.
-    private static OnnxInput[] Inputs(OnnxSession session, int rows)
+    private static OnnxInput[] Inputs(OnnxSession session, int rows, Random? numbers = null)
     {
-        var random = new Random(1);
+        var random = numbers ?? new Random(1);
         return [.. session.Inputs.Select(input =>
         {
             long[] shape = [.. input.Shape.Select((size, axis) => size >= 0 ? size : axis == 0 ? rows : 1)];
@@ -177,5 +207,65 @@ public static class TrialChild
     {
         using var process = Process.GetCurrentProcess();
         return process.PeakWorkingSet64;
+    }
+}
+
+/// <summary>Adds up how far two models' answers are apart in one output.</summary>
+internal sealed class DifferenceTally(string output)
+{
+    private double largest;
+    private double sum;
+    private double least = double.PositiveInfinity;
+    private double most = double.NegativeInfinity;
+    private long values;
+    private long unequal;
+
+    /// <summary>What came together; figures that are no numbers count as unequal only.</summary>
+    public AnswerDifference Result => new(output, values, largest, values == 0 ? 0 : sum / values, most > least ? most - least : 0, unequal);
+
+    public DifferenceTally Add(OnnxResult before, int position, OnnxResult after, int other)
+    {
+        var type = before.Info(position).ElementType;
+        if (after.Info(other).ElementType != type || !after.Shape(other).SequenceEqual(before.Shape(position)))
+        {
+            throw new OnnxException(
+                OnnxErrorCode.InvalidArgument,
+                $"Its output '{output}' is {after.Info(other).ElementType} [{string.Join(", ", after.Shape(other))}] where the version's is {type} [{string.Join(", ", before.Shape(position))}].");
+        }
+
+        switch (type)
+        {
+            case OnnxElementType.Float: Add(before.Values<float>(position), after.Values<float>(other)); break;
+            case OnnxElementType.Double: Add(before.Values<double>(position), after.Values<double>(other)); break;
+            case OnnxElementType.String: AddEqual(before.Strings(position), after.Strings(other)); break;
+            default:
+                var size = OnnxInput.SizeOf(type);
+                var (a, b) = (before.Bytes(position).ToArray(), after.Bytes(other).ToArray());
+                AddEqual(a.Chunk(size).Select(Convert.ToHexString).ToList(), b.Chunk(size).Select(Convert.ToHexString).ToList());
+                break;
+        }
+
+        return this;
+    }
+
+    private void AddEqual(IReadOnlyList<string> before, IReadOnlyList<string> after)
+    {
+        values += before.Count;
+        unequal += before.Zip(after).Count(pair => pair.First != pair.Second);
+    }
+
+    private void Add<T>(ReadOnlySpan<T> before, ReadOnlySpan<T> after)
+        where T : struct, System.Numerics.IFloatingPoint<T>
+    {
+        values += before.Length;
+        for (var i = 0; i < before.Length; i++)
+        {
+            var (a, b) = (double.CreateChecked(before[i]), double.CreateChecked(after[i]));
+            var difference = Math.Abs(a - b);
+            unequal += a.Equals(b) ? 0 : 1;
+            largest = double.IsFinite(difference) ? Math.Max(largest, difference) : largest;
+            sum += double.IsFinite(difference) ? difference : 0;
+            (least, most) = double.IsFinite(a) ? (Math.Min(least, a), Math.Max(most, a)) : (least, most);
+        }
     }
 }

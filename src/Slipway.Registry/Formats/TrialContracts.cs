@@ -1,3 +1,5 @@
+using Slipway.Contracts.Registry;
+
 namespace Slipway.Registry.Formats;
 
 /// <summary>What the child process is asked to do.</summary>
@@ -8,7 +10,10 @@ namespace Slipway.Registry.Formats;
 /// <param name="XgboostPath">A model that the XGBoost library shall score the same rows with; null for none.</param>
 /// <param name="Outputs">Values per answer.</param>
 /// <param name="Once">Whether to run it once, whatever it answers.</param>
-internal sealed record TrialRequest(string ModelPath, bool Measure, int Columns = 0, float[]? Rows = null, string? XgboostPath = null, int Outputs = 1, bool Once = false);
+/// <param name="VariantPath">Another graph of the same inputs and outputs, to compare the answers with; null for none. Both run <paramref name="Rows"/>, or rows that are made up.</param>
+/// <param name="OptimizedPath">Where to write the graph as the runtime optimizes it; null for nowhere.</param>
+internal sealed record TrialRequest(
+    string ModelPath, bool Measure, int Columns = 0, float[]? Rows = null, string? XgboostPath = null, int Outputs = 1, bool Once = false, string? VariantPath = null, string? OptimizedPath = null);
 
 /// <summary>What the child process found.</summary>
 internal sealed record TrialResult
@@ -35,6 +40,12 @@ internal sealed record TrialResult
 
     /// <summary>The library's version; null as <see cref="XgboostAnswers"/> is.</summary>
     public string? XgboostVersion { get; init; }
+
+    /// <summary>How far the variant's answers are from the model's; null when there was none.</summary>
+    public IReadOnlyList<AnswerDifference>? Differences { get; init; }
+
+    /// <summary>Rows behind <see cref="Differences"/>.</summary>
+    public int Compared { get; init; }
 
     /// <summary>Why the model could not be run; null when it could.</summary>
     public string? Fault { get; init; }

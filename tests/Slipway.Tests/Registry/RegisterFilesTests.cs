@@ -1,12 +1,14 @@
 using System.CommandLine;
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Slipway.Cli;
 using Slipway.Cli.Commands;
 using Slipway.Client;
 using Slipway.Client.Registry;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
+using Slipway.Native.Onnx;
 using Slipway.Registry.Formats;
 using Slipway.Storage;
 using static Slipway.Tests.Registry.RegistryHost;
@@ -158,6 +160,25 @@ public sealed class RegisterFilesTests : IAsyncLifetime
         var second = JsonSerializer.Deserialize<ModelVersionRecord>(await CliAsync([.. common, "--bump", "major", "--parent", "1.0.0"]), JsonDefaults.Options)!;
         Assert.Equal(("2.0.0", "1.0.0"), (second.Version, second.ParentVersion));
         Assert.Equal(40, second.Commit!.Length);
+    }
+
+    [Fact]
+    [Trait("capability", "X-41")]
+    public async Task The_command_line_makes_a_variant_and_shows_both_benchmarks()
+    {
+        Write("net.onnx", OnnxConverters.LogisticRegression(["a", "b"], [0, 0], [1, 1], [1, -1], 0));
+        Write("rows.csv", "b,a\n1,2\n0,0\n"u8.ToArray());
+        await CliAsync("registry", "register", "net", At("net.onnx"));
+
+        var made = JsonSerializer.Deserialize<ModelVersionRecord>(await CliAsync("registry", "variant", "net", "1.0.0", "--kind", "optimized", "--sample", At("rows.csv"), "--json"), JsonDefaults.Options)!;
+        var other = JsonSerializer.Deserialize<ModelVersionRecord>(await CliAsync("registry", "variant", "net", "1.0.0", "--file", At("net.onnx"), "--bump", "minor", "--json"), JsonDefaults.Options)!;
+
+        var lines = ProfileLines.Of(made).ToList();
+        Assert.Equal("1.0.1", made.Version);
+        Assert.Contains("Variant of 1.0.0 (optimized), both run on 2 rows (sample):", lines);
+        Assert.Contains(lines, line => Regex.IsMatch(line, "^  before [0-9,]+ bytes, one row p50 [0-9.]+ µs"));
+        Assert.Contains(lines, line => Regex.IsMatch(line, "^  after  [0-9,]+ bytes, one row p50 [0-9.]+ µs"));
+        Assert.Equal(("1.1.0", "1.0.0", VariantKind.File, 0L), (other.Version, other.ParentVersion, other.Profile!.Variant!.Kind, other.Profile.Variant.Answers.Sum(answer => answer.Unequal)));
     }
 
     [Fact]
