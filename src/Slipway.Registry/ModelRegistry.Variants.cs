@@ -51,7 +51,8 @@ public sealed partial class ModelRegistry
         var before = await ModelTrial.RunAsync(new TrialRequest(blobs.PathOf(served), Measure: true), cancellationToken);
         var after = await ModelTrial.RunAsync(new TrialRequest(blobs.PathOf(file.Sha256), Measure: true), cancellationToken);
         var report = new VariantReport(
-            parent.Version, request.Kind, differences, compared.Compared, from, Benchmark(before, size, clock.GetUtcNow()), Benchmark(after, file.SizeBytes, clock.GetUtcNow())) { Weights = weights };
+            parent.Version, request.Kind, differences, compared.Compared, from, Benchmark(before, size, clock.GetUtcNow()), Benchmark(after, file.SizeBytes, clock.GetUtcNow()))
+        { Weights = weights };
         return await RegisterAsync(
             new RegisterVersion(
                 parent.Model, request.Bump, parent.RunId, [file], parent.Signature, parent.FeatureSchema, parent.BaselineSha256, parent.EnvironmentSha256,

@@ -12,6 +12,7 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
 {
     private readonly ConcurrentDictionary<(string Model, string Reference), Arm> _arms = new();
     private readonly Lock _loading = new();
+    private int _forgotten; // How often: what was looked up before is not kept after.
 
     /// <summary>The named version, ready to score.</summary>
     /// <param name="model">The model.</param>
@@ -36,6 +37,7 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
                 return known;
             }
 
+            var forgotten = Volatile.Read(ref _forgotten);
             var record = registry.Find(model, reference) ?? throw new SlipwayException(ErrorCode.NotFound,
                 $"Request for unknown model: '{model}' has no version '{reference}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions lists those it has.");
             if (_arms.Count >= options.PinnedVersionsMax)
@@ -43,19 +45,48 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
                 _arms.Clear(); // Rare, and loading again is cheap.
             }
 
-            return _arms[(model, reference)] = new Arm(ArmRole.Direct, router.Loaded(model, record.Version) ?? loader.Load(record));
+            // One and the same, by whatever name it is asked for.
+            var arm = _arms.TryGetValue((model, record.Version), out var loaded) ? loaded : new Arm(ArmRole.Direct, router.Loaded(model, record.Version) ?? loader.Load(record));
+            if (forgotten == Volatile.Read(ref _forgotten))
+            {
+                _arms[(model, record.Version)] = _arms[(model, reference)] = arm;
+            }
+
+            return arm;
         }
     }
 
-    /// <summary>The versions in memory.</summary>
-    public IEnumerable<LoadedModel> Loaded => _arms.Values.Select(arm => arm.Model);
+    /// <summary>The versions that callers named.</summary>
+    public IEnumerable<LoadedModel> Loaded => _arms.Values.Select(arm => arm.Model).Distinct();
+
+    /// <summary>Every version of a model that is in memory, whatever it does.</summary>
+    public IEnumerable<LoadedModel> InMemory(string model)
+    {
+        var table = router.Find(model);
+        return new[] { table?.Stable, table?.Candidate, table?.Shadow }.OfType<Arm>().Concat(_arms.Values.Where(arm => arm.Model.Model == model)).Select(arm => arm.Model)
+            .Concat(folder.Models.TryGetValue(model, out var found) ? found.Versions.Values : []).Distinct();
+    }
 
     /// <summary>Forgets a model's versions, after a stage or alias moved.</summary>
     public void Forget(string model)
     {
+        Interlocked.Increment(ref _forgotten);
         foreach (var key in _arms.Keys.Where(key => key.Model == model))
         {
             _arms.TryRemove(key, out _);
+        }
+    }
+
+    /// <summary>Forgets which versions a model's aliases and the newest one are, after one moved; the versions stay in memory.</summary>
+    public void ForgetNames(string model)
+    {
+        Interlocked.Increment(ref _forgotten);
+        foreach (var (key, arm) in _arms.Where(pair => pair.Key.Model == model))
+        {
+            if (key.Reference != arm.Version)
+            {
+                _arms.TryRemove(key, out _);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ namespace Slipway.Serving;
 /// <summary>Scores copies of the stable version's requests with the shadow, beside the request path: bounded, dropping and counting when full.</summary>
 internal sealed class ShadowMirror : BackgroundService
 {
-    // Tensors have no usual size; beside the number of copies that wait, their bytes are bounded.
+    // Requests have no usual size; beside the number of copies that wait, their bytes are bounded.
     private const long WaitingBytesMax = 256L << 20;
 
     private readonly ModelRouter _router;
@@ -43,11 +43,22 @@ internal sealed class ShadowMirror : BackgroundService
 
         var copy = _free.TryTake(out var used) ? used : new Copy();
         copy.Set(shadow, comparison, request, id, atMs);
-        if (!_copies.Writer.TryWrite(copy))
+        if (!TryQueue(copy) && copy.IsSmall)
         {
-            comparison.CountDropped();
             _free.Add(copy);
         }
+    }
+
+    private bool TryQueue(Copy copy)
+    {
+        if (Interlocked.Add(ref _waitingBytes, copy.Bytes) <= WaitingBytesMax && _copies.Writer.TryWrite(copy))
+        {
+            return true;
+        }
+
+        Interlocked.Add(ref _waitingBytes, -copy.Bytes);
+        copy.Comparison.CountDropped();
+        return false;
     }
 
     /// <summary>Queues a copy of an answered request of tensors, which may not change any more; never waits.</summary>
@@ -64,11 +75,7 @@ internal sealed class ShadowMirror : BackgroundService
 
         var copy = new Copy();
         copy.SetTensors(shadow, comparison, request, [.. answers], key, id, atMs);
-        if (Interlocked.Add(ref _waitingBytes, copy.Bytes) > WaitingBytesMax || !_copies.Writer.TryWrite(copy))
-        {
-            Interlocked.Add(ref _waitingBytes, -copy.Bytes);
-            comparison.CountDropped();
-        }
+        TryQueue(copy);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -98,6 +105,13 @@ internal sealed class ShadowMirror : BackgroundService
             await copy.Shadow.Model.ScoreAsync(copy.Features, copy.Rows, copy.ShadowOutputs, cancellationToken);
             for (var row = 0; row < copy.Rows; row++)
             {
+                // As a candidate it would have failed the request.
+                if (!float.IsFinite(copy.ShadowOutputs.Span[row]))
+                {
+                    failed = true;
+                    continue;
+                }
+
                 copy.Comparison.Record(copy.StableOutputs.Span[row], copy.ShadowOutputs.Span[row]);
                 copy.Comparison.CountInputs(copy.Features.Span.Slice(row * copy.Shadow.Model.FeatureNames.Count, copy.Shadow.Model.FeatureNames.Count));
             }
@@ -122,7 +136,11 @@ internal sealed class ShadowMirror : BackgroundService
         try
         {
             await copy.Shadow.Model.Tensors!.RunAsync(copy.Request!, answers, cancellationToken);
-            copy.Comparison.Record(copy.StableAnswers, answers);
+            failed = Inference.IsBroken(answers, copy.Request!);
+            if (!failed)
+            {
+                copy.Comparison.Record(copy.StableAnswers, answers);
+            }
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -175,10 +193,10 @@ internal sealed class ShadowMirror : BackgroundService
 
         public IReadOnlyList<AnswerTensor> StableAnswers { get; private set; } = [];
 
-        /// <summary>Of its tensors.</summary>
+        /// <summary>Of its values.</summary>
         public long Bytes { get; private set; }
 
-        public bool IsSmall => _features.Length <= 4096 && Request is null;
+        public bool IsSmall => _features.Length <= 1024 && _outputs.Length <= 1024 && _keys.Length <= 8192 && Request is null;
 
         public void SetTensors(
             Arm shadow, ShadowStatistics comparison, TensorRequest request, IReadOnlyList<AnswerTensor> answers, ReadOnlySpan<byte> key, ReadOnlySpan<byte> id, long atMs)
@@ -197,6 +215,7 @@ internal sealed class ShadowMirror : BackgroundService
             Rows = request.Rows;
             AtMs = atMs;
             _lengths = (id.Length, request.Keys.Length, request.KeyEnds.Length, request.Features.Length);
+            Bytes = request.Keys.Length + ((long)request.Features.Length * sizeof(float)) + ((long)Rows * ((2 * sizeof(float)) + sizeof(long)));
             CopyTo(id, ref _id);
             CopyTo(request.Keys, ref _keys);
             CopyTo(request.KeyEnds, ref _keyEnds);

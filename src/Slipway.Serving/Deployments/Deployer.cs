@@ -17,7 +17,7 @@ namespace Slipway.Serving.Deployments;
 internal sealed class Deployer : BackgroundService
 {
     private const string Reader = "serving";
-    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic, ModelRegistry.DeprecationTopic];
+    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic, ModelRegistry.DeprecationTopic, ModelRegistry.AliasChangedTopic, ModelRegistry.VersionRegisteredTopic];
 
     private readonly ModelRouter _router;
     private readonly ModelRegistry _registry;
@@ -115,6 +115,12 @@ internal sealed class Deployer : BackgroundService
                 }
             }
 
+            // "latest" is another version now, or an alias.
+            foreach (var named in events.Where(e => e.Topic is ModelRegistry.AliasChangedTopic or ModelRegistry.VersionRegisteredTopic).Select(e => JsonSerializer.Deserialize<Named>(e.Payload, JsonDefaults.Options)!.Model).Distinct())
+            {
+                _pinned.ForgetNames(named);
+            }
+
             var changes = events.Where(e => e.Topic == ModelRegistry.StageChangedTopic).Select(e => JsonSerializer.Deserialize<StageMove>(e.Payload, JsonDefaults.Options)!).ToList();
             foreach (var model in changes.GroupBy(change => change.Model))
             {
@@ -197,6 +203,8 @@ internal sealed class Deployer : BackgroundService
             }
         }
     }
+
+    private sealed record Named(string Model);
 
     private sealed record Deprecated(string Model, string Version);
 

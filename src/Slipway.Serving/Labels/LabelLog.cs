@@ -178,17 +178,36 @@ public sealed class LabelLog : IAsyncDisposable
 
     private void CloseJournals()
     {
-        foreach (var journal in _journals.Values)
-        {
-            journal.Close();
-        }
-
+        Journal[] journals = [.. _journals.Values];
         _journals.Clear();
+        foreach (var journal in journals)
+        {
+            try
+            {
+                journal.Close();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // What it holds is on disk under its open name, and becomes a segment after the next start.
+                _logger.LogError(e, "The label journal {Path} could not be closed", journal.Path);
+            }
+        }
     }
 
     private void ConvertClosed()
     {
-        foreach (var journal in Journal.Closed(_root))
+        IReadOnlyList<string> closed = [];
+        try
+        {
+            closed = Journal.Closed(_root);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // They stay, and are tried again with the next flush.
+            _logger.LogError(e, "The folder of the labels cannot be read");
+        }
+
+        foreach (var journal in closed)
         {
             try
             {

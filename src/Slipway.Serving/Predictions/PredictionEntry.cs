@@ -6,7 +6,8 @@ namespace Slipway.Serving.Predictions;
 internal sealed class PredictionEntry
 {
     // A big batch must not leave its buffers behind in each slot it passes through.
-    private const int KeptValues = 4096;
+    private const int KeptValues = 1024;
+    private const int KeptKeyBytes = 8192;
 
     private byte[] _id = new byte[64];
     private byte[] _keys = new byte[64];
@@ -33,6 +34,9 @@ internal sealed class PredictionEntry
 
     /// <summary>Whether the feature store gave the features.</summary>
     public bool HasAges { get; private set; }
+
+    /// <summary>What it holds while it waits, beyond what fits each slot of the ring.</summary>
+    public long LargeBytes { get; set; }
 
     /// <summary>What a model of tensors was sent; null of a model of features.</summary>
     public IReadOnlyList<RequestTensor>? Inputs { get; private set; }
@@ -95,7 +99,7 @@ internal sealed class PredictionEntry
     public void Trim()
     {
         (Inputs, Answers) = (null, []);
-        if (_features.Length > KeptValues)
+        if (_features.Length > KeptValues || _outputs.Length > KeptValues || _keys.Length > KeptKeyBytes)
         {
             _features = [];
             _ages = [];

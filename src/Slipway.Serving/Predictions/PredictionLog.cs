@@ -21,16 +21,22 @@ public sealed class PredictionLog : IAsyncDisposable
     private readonly ServingOptions _options;
     private readonly TimeProvider _clock;
     private readonly ILogger<PredictionLog> _logger;
+    // Entries up to the first size are bounded by the ring's slots; larger ones share the second.
+    private const long SmallBytes = 8192;
+    private const long LargeBytesMax = 256L << 20;
+
     private readonly PredictionRing _ring;
     private readonly PredictionSegments _segments;
     private readonly ConcurrentDictionary<string, long> _watermarks = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Journal> _journals = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<TaskCompletionSource> _flushes = new();
+    private readonly List<TaskCompletionSource> _due = []; // The writer's: asked for before what it drains.
     private readonly ManualResetEventSlim _wake = new();
     private readonly Thread _writer;
     private readonly LoggedTensors _logged = new();
     private readonly ArrayBufferWriter<byte> _tensors = new();
     private Task _converting;
+    private long _largeBytes;
     private long _dropped;
     private long _written;
     private volatile bool _stopping;
@@ -44,7 +50,7 @@ public sealed class PredictionLog : IAsyncDisposable
         _ring = new PredictionRing(options.LogRequestsMax);
         _segments = new PredictionSegments(Path.Combine(storage.ColumnsDirectory, "predictions"));
         Journal.CloseLeftovers(_segments.Root);
-        _converting = Task.Run(ConvertClosed);
+        _converting = ConvertThen(Task.CompletedTask, []);
         _writer = new Thread(WriteLoop) { IsBackground = true, Name = "prediction log" };
         _writer.Start();
     }
@@ -101,8 +107,10 @@ public sealed class PredictionLog : IAsyncDisposable
         await _converting;
         while (_flushes.TryDequeue(out var flush))
         {
-            flush.TrySetCanceled();
+            _due.Add(flush);
         }
+
+        _due.ForEach(flush => flush.TrySetCanceled());
 
         _wake.Dispose();
         _logged.Dispose();
@@ -113,7 +121,8 @@ public sealed class PredictionLog : IAsyncDisposable
         Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> keys, ReadOnlySpan<int> keyEnds, long atMs, ReadOnlySpan<long> eventMs, long latencyUs, int status,
         int rows, ReadOnlySpan<float> features, ReadOnlySpan<float> outputs, ReadOnlySpan<long> ages = default)
     {
-        if (!arm.Model.Log.Takes(id) || Claim(out var position) is not { } entry)
+        var bytes = keys.Length + ((long)features.Length * sizeof(float)) + ((long)ages.Length * sizeof(long)) + ((long)rows * (sizeof(float) + sizeof(long)));
+        if (!arm.Model.Log.Takes(id) || Claim(bytes, out var position) is not { } entry)
         {
             return;
         }
@@ -132,14 +141,20 @@ public sealed class PredictionLog : IAsyncDisposable
     internal void AppendTensors(
         Arm arm, ReadOnlySpan<byte> id, ReadOnlySpan<byte> key, long atMs, long latencyUs, int status, IReadOnlyList<RequestTensor> inputs, IReadOnlyList<AnswerTensor> answers)
     {
-        if (!arm.Model.Log.Takes(id) || Claim(out var position) is not { } entry)
+        if (!arm.Model.Log.Takes(id))
+        {
+            return;
+        }
+
+        var kept = LoggedTensors.Keep(inputs, answers);
+        var bytes = kept.Inputs.Sum(input => (long)input.Data.Count) + kept.Answers.Sum(answer => (long)answer.Data.Length);
+        if (Claim(bytes, out var position) is not { } entry)
         {
             return;
         }
 
         try
         {
-            var kept = LoggedTensors.Keep(inputs, answers);
             entry.SetTensors(arm, id, key, atMs, latencyUs, status, kept.Inputs, kept.Answers);
         }
         finally
@@ -148,11 +163,20 @@ public sealed class PredictionLog : IAsyncDisposable
         }
     }
 
-    private PredictionEntry? Claim(out long position)
+    private PredictionEntry? Claim(long bytes, out long position)
     {
-        if (_ring.TryClaim(out position) is { } entry)
+        var large = bytes > SmallBytes ? bytes : 0;
+        var fits = large == 0 || Interlocked.Add(ref _largeBytes, large) <= LargeBytesMax;
+        position = 0;
+        if (fits && _ring.TryClaim(out position) is { } entry)
         {
+            entry.LargeBytes = large;
             return entry;
+        }
+
+        if (large > 0)
+        {
+            Interlocked.Add(ref _largeBytes, -large);
         }
 
         Interlocked.Increment(ref _dropped);
@@ -183,15 +207,17 @@ public sealed class PredictionLog : IAsyncDisposable
             try
             {
                 _wake.Reset();
-                var flush = !_flushes.IsEmpty;
-                Drain(record, flush ? _ring.Tail : 0);
-                if (flush)
+                while (_flushes.TryDequeue(out var asked))
+                {
+                    _due.Add(asked);
+                }
+
+                Drain(record, _due.Count > 0 ? _ring.Tail : 0);
+                if (_due.Count > 0)
                 {
                     CloseJournals();
-                    while (_flushes.TryDequeue(out var waiting))
-                    {
-                        _converting = ConvertThen(_converting, waiting);
-                    }
+                    _converting = ConvertThen(_converting, [.. _due]);
+                    _due.Clear();
                 }
             }
             catch (Exception e)
@@ -236,6 +262,11 @@ public sealed class PredictionLog : IAsyncDisposable
             }
             finally
             {
+                if (entry.LargeBytes > 0)
+                {
+                    Interlocked.Add(ref _largeBytes, -entry.LargeBytes);
+                }
+
                 _ring.Release();
             }
 
@@ -317,25 +348,48 @@ public sealed class PredictionLog : IAsyncDisposable
         if (full)
         {
             CloseJournals();
-            _converting = ConvertThen(_converting, null);
+            _converting = ConvertThen(_converting, []);
         }
     }
 
     private void CloseJournals()
     {
-        foreach (var journal in _journals.Values)
-        {
-            journal.Close();
-        }
-
+        Journal[] journals = [.. _journals.Values];
         _journals.Clear();
+        foreach (var journal in journals)
+        {
+            try
+            {
+                journal.Close();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It stays under its open name, and becomes a segment after the next start.
+                _logger.LogError(e, "The prediction journal {Path} could not be closed", journal.Path);
+            }
+        }
     }
 
-    private async Task ConvertThen(Task before, TaskCompletionSource? waiting)
+    // Never fails: whoever waits is told, and the next one tries again.
+    private async Task ConvertThen(Task before, IReadOnlyList<TaskCompletionSource> waiting)
     {
         await before;
-        await Task.Run(ConvertClosed);
-        waiting?.TrySetResult();
+        try
+        {
+            await Task.Run(ConvertClosed);
+            foreach (var one in waiting)
+            {
+                one.TrySetResult();
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _logger.LogError(e, "The folder of the prediction log cannot be read");
+            foreach (var one in waiting)
+            {
+                one.TrySetException(e);
+            }
+        }
     }
 
     private void ConvertClosed()

@@ -11,6 +11,9 @@ namespace Slipway.Serving.Predictions;
 internal sealed class PredictionRetention(PredictionLog log, DefinitionStore definitions, Database database, TimeProvider clock, ILogger<PredictionRetention> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromHours(1);
+    private static readonly TimeSpan FlushesEvery = TimeSpan.FromDays(1);
+
+    private DateTimeOffset _flushedAt = clock.GetUtcNow();
 
     /// <summary>Deletes what is too old now; returns how many segments.</summary>
     public async Task<int> ExpireAsync(CancellationToken cancellationToken)
@@ -22,6 +25,13 @@ internal sealed class PredictionRetention(PredictionLog log, DefinitionStore def
             if (settings.Log.Keep is not { } keep)
             {
                 continue;
+            }
+
+            if (clock.GetUtcNow() - _flushedAt >= FlushesEvery)
+            {
+                // A model that is asked little never fills a segment, and what is in none is not deleted.
+                await log.FlushAsync(cancellationToken);
+                _flushedAt = clock.GetUtcNow();
             }
 
             var before = clock.GetUtcNow() - keep;

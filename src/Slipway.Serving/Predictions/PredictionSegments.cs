@@ -41,11 +41,14 @@ internal sealed class PredictionSegments(string root)
         return newest;
     }
 
-    /// <summary>Deletes the model's segments whose newest event time is before <paramref name="beforeMs"/>; returns how many.</summary>
+    /// <summary>
+    /// Deletes the model's segments whose newest event time is before <paramref name="beforeMs"/>, or that were written before it, as a caller may send an
+    /// event time far ahead; returns how many.
+    /// </summary>
     public int Delete(string model, long beforeMs)
     {
         var deleted = 0;
-        foreach (var path in List(model, long.MinValue, beforeMs).Where(path => SpanOf(path).MaxMs < beforeMs))
+        foreach (var path in List(model, long.MinValue, long.MaxValue).Where(path => Math.Min(SpanOf(path).MaxMs, new DateTimeOffset(File.GetLastWriteTimeUtc(path)).ToUnixTimeMilliseconds()) < beforeMs))
         {
             File.Delete(path);
             deleted++;

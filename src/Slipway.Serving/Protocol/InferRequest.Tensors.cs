@@ -134,7 +134,7 @@ internal sealed partial class InferRequest
                 var length = BinaryPrimitives.ReadInt32LittleEndian(data);
                 var text = data.Slice(sizeof(int), length);
                 data = data[(sizeof(int) + length)..];
-                value = Utf8.IsValid(text) ? new InputValue(Encoding.UTF8.GetString(text)) : default;
+                value = length <= TextMax && Utf8.IsValid(text) ? new InputValue(Encoding.UTF8.GetString(text)) : default;
                 return value.Text is not null;
             case Datatype.BOOL:
                 value = new InputValue(data[0] != 0 ? 1L : 0L);

@@ -26,6 +26,9 @@ internal sealed partial class InferRequest
 
     private static readonly string[] FeatureDatatypes = ["FP32"];
 
+    /// <summary>Bytes of a text that a model of features is sent: a key or a category. Each is kept in buffers that live on.</summary>
+    public const int TextMax = 4096;
+
     private readonly TextCache _texts = new();
     private LoadedModel _model = null!;
     private float[] _features = new float[64];
@@ -169,7 +172,7 @@ internal sealed partial class InferRequest
     /// <summary>Lets the buffers of an unusually big request go.</summary>
     public void Trim()
     {
-        if (_features.Length > 1 << 18 || _values.Length > 1 << 16)
+        if (_features.Length > 1 << 18 || _values.Length > 1 << 16 || _keys.Length > 1 << 16)
         {
             _features = new float[64];
             _ages = new long[64];
@@ -331,7 +334,7 @@ internal sealed partial class InferRequest
             else
             {
                 _keysLength = 0;
-                if (!CopyText(ref reader, ref _keys, ref _keysLength, 4096))
+                if (!CopyText(ref reader, ref _keys, ref _keysLength, TextMax))
                 {
                     return "'parameters.entity_key' is longer than 4096 bytes or not valid UTF-8; send a shorter one.";
                 }
@@ -731,7 +734,9 @@ internal sealed partial class InferRequest
         switch (datatype)
         {
             case Datatype.BYTES:
-                if (reader.TokenType != JsonTokenType.String || _texts.Read(ref reader) is not { } text)
+                // An escaped character takes up to six bytes.
+                if (reader.TokenType != JsonTokenType.String || (reader.HasValueSequence ? reader.ValueSequence.Length : reader.ValueSpan.Length) > TextMax * 6L
+                    || _texts.Read(ref reader) is not { } text || (text.Length > TextMax / 3 && Encoding.UTF8.GetByteCount(text) > TextMax))
                 {
                     return false;
                 }
@@ -942,7 +947,7 @@ internal sealed partial class InferRequest
 
     private static string Sendable(Datatype datatype) => datatype switch
     {
-        Datatype.BYTES => "text",
+        Datatype.BYTES => $"text of at most {Text(TextMax)} bytes",
         Datatype.BOOL => "true or false",
         Datatype.INT32 or Datatype.INT64 => $"a whole number that fits {datatype.Name()}",
         _ => $"a finite number that fits {datatype.Name()}; a missing value is left to the feature store",

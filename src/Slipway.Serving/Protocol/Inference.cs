@@ -128,16 +128,21 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 failure = CheckOutputs(arm, mine.Request.Outputs);
             }
         }
-        catch (Exception e) when (e is BackendException { Status: StatusCodes.Status400BadRequest } or OnnxException { Code: OnnxErrorCode.InvalidArgument } && arm.Role != ArmRole.Candidate)
+        catch (Exception e) when (e is BackendException { Status: StatusCodes.Status400BadRequest } or OnnxException { Code: OnnxErrorCode.InvalidArgument })
         {
-            return Outcome.Refused(StatusCodes.Status400BadRequest, $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.");
+            // Of a candidate, the version in production says whether the inputs are at fault or it is.
+            if (arm.Role != ArmRole.Candidate || await RefusesAsync(prepared.Table?.Stable?.Model, arm.Model, mine, cancellationToken))
+            {
+                return Outcome.Refused(StatusCodes.Status400BadRequest, $"Model '{arm.Model.Model}' version {arm.Version} refuses these inputs: {e.Message.Split('\n')[0].TrimEnd('.', ' ')}.");
+            }
+
+            (failure, status) = e is BackendException ? ($"Model '{arm.Model.Model}' version {arm.Version} failed on this request: {e.Message}.", StatusCodes.Status502BadGateway) : (Failed(arm, e), status);
         }
         catch (BackendException e)
         {
-            // What a candidate's server refuses counts as its failure: the inputs fit the signature.
             logger.LogWarning(e.InnerException, "Version {Version} of {Model}, which {Server} runs, failed a request: {Why}", arm.Version, arm.Model.Model, e.Server ?? "another server", e.Message);
             failure = $"Model '{arm.Model.Model}' version {arm.Version} failed on this request: {e.Message}.";
-            (status, retryAfter) = (e.Status == StatusCodes.Status400BadRequest ? StatusCodes.Status502BadGateway : e.Status, e.RetryAfterSeconds);
+            (status, retryAfter) = (e.Status, e.RetryAfterSeconds);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -154,26 +159,43 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     /// <summary>What the version that the model's definition falls back on answers in place of one that failed; the failure, when that is none or not free.</summary>
     private Outcome FallBack(InferScratch mine, in Outcome failed)
     {
-        if (FallbackOf(failed) is not { Model.Waits: false } arm || !arm.Model.Queue.TryEnter())
+        if (FallbackOf(failed) is not { Model.Waits: false } arm || !TryTakeOver(mine, failed, arm))
         {
             return failed;
         }
 
-        Complete(mine, failed);
         return Run(mine, failed with { Arm = arm, Message = null }, arm.Model.Queue) is { Message: null } answered ? answered : Outcome.Refused(failed.Status, failed.Message!);
     }
 
     private async Task<Outcome> FallBackAsync(InferScratch mine, Outcome failed, CancellationToken cancellationToken)
     {
-        if (FallbackOf(failed) is not { } arm || !arm.Model.Queue.TryEnter())
+        if (FallbackOf(failed) is not { } arm || !TryTakeOver(mine, failed, arm))
         {
             return failed;
         }
 
-        Complete(mine, failed);
         var prepared = failed with { Arm = arm, Message = null, RetryAfterSeconds = 0 };
         var answered = arm.Model.Waits ? await RunAsync(mine, prepared, arm.Model.Queue, cancellationToken) : Run(mine, prepared, arm.Model.Queue);
         return answered.Message is null ? answered : Outcome.Refused(failed.Status, failed.Message!, failed.RetryAfterSeconds);
+    }
+
+    // With a run of the fallback's, and the features as that version defines them. The failure has been counted and logged with its own.
+    private bool TryTakeOver(InferScratch mine, in Outcome failed, Arm fallback)
+    {
+        if (!fallback.Model.Queue.TryEnter(joins: false))
+        {
+            return false;
+        }
+
+        Complete(mine, failed);
+        if (mine.IsTensors || !mine.Request.NeedsFeatures || mine.Request.BuildFeatures(fallback.Model) is not { } unbuilt)
+        {
+            return true;
+        }
+
+        fallback.Model.Queue.GiveBack();
+        logger.LogWarning("Version {Version} of {Model} cannot stand in for {Failed}: {Why}", fallback.Version, fallback.Model.Model, failed.Arm!.Version, unbuilt);
+        return false;
     }
 
     private Arm? FallbackOf(in Outcome failed)
@@ -380,7 +402,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     /// </summary>
     public Outcome Uncarried(InferScratch mine, in Outcome outcome, string message)
     {
-        if (mine.Outputs(outcome.Arm!.Model).Any(output => output.Datatype is Datatype.FP32 or Datatype.FP64 && output.CheckJson() is not null) && mine.Tensors?.IsFinite is not false)
+        if (IsBroken(mine.Outputs(outcome.Arm!.Model), mine.Tensors))
         {
             return outcome with { Status = StatusCodes.Status500InternalServerError, Message = message };
         }
@@ -388,6 +410,10 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         Complete(mine, outcome);
         return Outcome.Refused(StatusCodes.Status400BadRequest, message);
     }
+
+    /// <summary>Whether a version gave numbers that are none for inputs that all were; <paramref name="request"/> is null when its reader let no others pass.</summary>
+    public static bool IsBroken(IReadOnlyList<AnswerTensor> answers, TensorRequest? request) =>
+        answers.Any(output => output.Datatype is Datatype.FP32 or Datatype.FP64 && output.CheckJson() is not null) && request?.IsFinite is not false;
 
     private static long Nanoseconds(long from, long to) => (long)((to - from) * (1e9 / Stopwatch.Frequency));
 
@@ -447,6 +473,33 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         catch (OnnxException)
         {
             return true;
+        }
+    }
+
+    // As above, of versions whose runs are waited for. One with other inputs cannot say.
+    private static async Task<bool> RefusesAsync(LoadedModel? stable, LoadedModel candidate, InferScratch mine, CancellationToken cancellationToken)
+    {
+        if (stable is null || (mine.IsTensors ? stable.Tensors is null || stable.Tensors.Check(mine.Tensors!, stable) is not null : stable.Tensors is not null || stable.JournalKey != candidate.JournalKey))
+        {
+            return false;
+        }
+
+        try
+        {
+            if (mine.IsTensors)
+            {
+                await stable.Tensors!.RunAsync(mine.Tensors!, [], cancellationToken);
+            }
+            else
+            {
+                await stable.ScoreAsync(mine.Request.FeaturesMemory, mine.Request.Rows, new float[mine.Request.Rows], cancellationToken);
+            }
+
+            return false;
+        }
+        catch (Exception e) when (e is BackendException or OnnxException)
+        {
+            return true; // Or it is away, and cannot say: what nobody can judge counts against nobody.
         }
     }
 
@@ -525,6 +578,7 @@ internal readonly record struct Outcome(
 internal sealed class InferScratch
 {
     private const int SpareMax = 1024;
+    private const long TimeoutUsMax = 3_600_000_000; // An hour, the most that a definition lets requests wait.
 
     private static readonly ConcurrentBag<InferScratch> Spare = [];
 
@@ -639,7 +693,7 @@ internal sealed class InferScratch
     public long Bytes => Tensors?.Inputs.Sum(input => (long)input.Data.Count) ?? Request.BodyBytes;
 
     /// <summary>How long the request allows for waiting; zero when it does not say.</summary>
-    public TimeSpan Timeout => TimeSpan.FromMicroseconds(Tensors?.TimeoutUs ?? Request.TimeoutUs);
+    public TimeSpan Timeout => TimeSpan.FromMicroseconds(Math.Min(Tensors?.TimeoutUs ?? Request.TimeoutUs, TimeoutUsMax));
 
     /// <summary>Lower numbers run first; 0 when the request does not say.</summary>
     public ulong Priority => Tensors?.Priority ?? Request.Priority;

@@ -242,13 +242,15 @@ internal static class TensorReader
                 var key = "";
                 if (reader.TokenType == JsonTokenType.Number)
                 {
-                    key = Encoding.UTF8.GetString(Raw(ref reader));
+                    var number = Raw(ref reader);
+                    key = number.Length <= InferRequest.TextMax ? Encoding.UTF8.GetString(number) : "";
                 }
                 else if (reader.TokenType != JsonTokenType.String)
                 {
                     return "'parameters.entity_key' is neither text nor a number; send the key of the user or thing the prediction is for.";
                 }
-                else if (!ReadText(ref reader, 4096, out key))
+
+                if (key.Length == 0 && (reader.TokenType != JsonTokenType.String || !ReadText(ref reader, InferRequest.TextMax, out key)))
                 {
                     return "'parameters.entity_key' is longer than 4096 bytes or not valid UTF-8; send a shorter one.";
                 }
@@ -271,9 +273,15 @@ internal static class TensorReader
                 var flag = "";
                 if (reader.TokenType is JsonTokenType.True or JsonTokenType.False or JsonTokenType.Number)
                 {
-                    flag = Encoding.UTF8.GetString(Raw(ref reader));
+                    var raw = Raw(ref reader);
+                    flag = raw.Length <= FlagMax ? Encoding.UTF8.GetString(raw) : "";
                 }
                 else if (reader.TokenType != JsonTokenType.String || !ReadText(ref reader, FlagMax, out flag))
+                {
+                    return WrongFlag;
+                }
+
+                if (flag.Length == 0)
                 {
                     return WrongFlag;
                 }

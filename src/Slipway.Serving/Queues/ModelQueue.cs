@@ -109,10 +109,11 @@ internal sealed class ModelQueue : IDisposable
     // Runs that cost less than changing threads need no limit but one; what is batched gathers only while it may not run.
     private int Limit => _settings.Instances ?? (_settings.BatchRowsMax <= 1 && Volatile.Read(ref _meanSeconds) < FastSeconds ? 8 * Environment.ProcessorCount : Environment.ProcessorCount);
 
-    /// <summary>Takes a run when one is free and nobody waits for it; <see cref="Leave"/> gives it back. What is batched always waits: on its way others join it.</summary>
-    public bool TryEnter()
+    /// <summary>Takes a run when one is free and nobody waits for it; <see cref="Leave"/> gives it back.</summary>
+    /// <param name="joins">Whether what is batched waits, so that others join it on its way; false for a request that has waited already.</param>
+    public bool TryEnter(bool joins = true)
     {
-        if (Volatile.Read(ref _waitingCount) > 0 || _settings.BatchRowsMax > 1)
+        if (Volatile.Read(ref _waitingCount) > 0 || (joins && _settings.BatchRowsMax > 1))
         {
             return false;
         }

@@ -9,7 +9,7 @@ namespace Slipway.Serving.Queues;
 /// The <c>serving</c> kind of definition files: how a model's requests run and wait, and what of them is logged; one file to a model, which it is named after. It holds for every
 /// version of the model that this server has in memory, from the moment it is applied, and for those loaded later.
 /// </summary>
-internal sealed class ServingKind(Database database, ModelRouter router, PinnedVersions pinned) : ServedModelKind<ServingSettings>(database, ServingKind.Name, order: 65)
+internal sealed class ServingKind(Database database, PinnedVersions pinned) : ServedModelKind<ServingSettings>(database, ServingKind.Name, order: 65)
 {
     public const string Name = "serving";
 
@@ -70,15 +70,7 @@ internal sealed class ServingKind(Database database, ModelRouter router, PinnedV
 
     protected override void Use(string model, ServingSettings spec)
     {
-        if (router.Find(model) is { } table)
-        {
-            foreach (var arm in new[] { table.Stable, table.Candidate, table.Shadow }.OfType<Arm>())
-            {
-                arm.Model.Use(spec);
-            }
-        }
-
-        foreach (var loaded in pinned.Loaded.Where(loaded => loaded.Model == model))
+        foreach (var loaded in pinned.InMemory(model))
         {
             loaded.Use(spec);
         }

@@ -16,11 +16,12 @@ internal sealed class CircuitBreaker(TimeProvider clock)
 
     /// <summary>Whether a request may go.</summary>
     /// <param name="wait">How long none may; zero when it may.</param>
-    public bool TryEnter(out TimeSpan wait)
+    /// <param name="isTrial">Whether it is the one that goes after the wait; the same is said when it ends.</param>
+    public bool TryEnter(out TimeSpan wait, out bool isTrial)
     {
         lock (_lock)
         {
-            wait = TimeSpan.Zero;
+            (wait, isTrial) = (TimeSpan.Zero, false);
             if (_failures < FailuresMax)
             {
                 return true;
@@ -29,7 +30,7 @@ internal sealed class CircuitBreaker(TimeProvider clock)
             var left = Pause - clock.GetElapsedTime(_openedAt);
             if (left <= TimeSpan.Zero && !_isTrying)
             {
-                return _isTrying = true;
+                return isTrial = _isTrying = true;
             }
 
             wait = left > TimeSpan.FromSeconds(1) ? left : TimeSpan.FromSeconds(1);
@@ -38,34 +39,37 @@ internal sealed class CircuitBreaker(TimeProvider clock)
     }
 
     /// <summary>A request that went was answered.</summary>
-    public void Succeed()
+    public void Succeed(bool isTrial)
     {
         lock (_lock)
         {
-            (_failures, _isTrying) = (0, false);
+            _failures = 0;
+            _isTrying &= !isTrial;
         }
     }
 
     /// <summary>A request that went was not answered as it should.</summary>
-    public void Fail()
+    public void Fail(bool isTrial)
     {
         lock (_lock)
         {
-            _isTrying = false;
-            _failures = Math.Min(_failures + 1, FailuresMax);
-            if (_failures == FailuresMax)
+            // One that went before the wait began does not make it longer.
+            if (isTrial || ++_failures == FailuresMax)
             {
                 _openedAt = clock.GetTimestamp();
             }
+
+            _failures = Math.Min(_failures, FailuresMax);
+            _isTrying &= !isTrial;
         }
     }
 
     /// <summary>A request that went says nothing: nobody waited for its answer.</summary>
-    public void Abandon()
+    public void Abandon(bool isTrial)
     {
         lock (_lock)
         {
-            _isTrying = false;
+            _isTrying &= !isTrial;
         }
     }
 }

@@ -41,7 +41,13 @@ internal sealed class RemoteModel : TensorModel
     /// <exception cref="BackendException">There is no answer, or none that fits.</exception>
     internal override async Task RunAsync(TensorRequest request, List<AnswerTensor> answer, CancellationToken cancellationToken)
     {
-        if (!_breaker.TryEnter(out var wait))
+        // Not sent, it says nothing of the server.
+        if (_file.Protocol == RemoteProtocol.V2 && !_file.Binary && !request.IsFinite)
+        {
+            throw new BackendException(StatusCodes.Status400BadRequest, "the inputs hold a value that is not a finite number, which goes to that server as bytes only ('binary: true' in the model's file)");
+        }
+
+        if (!_breaker.TryEnter(out var wait, out var isTrial))
         {
             throw new BackendException(StatusCodes.Status503ServiceUnavailable,
                 $"its server failed {CircuitBreaker.FailuresMax} times in a row and is not asked for {wait.TotalSeconds:0} s", (int)Math.Ceiling(wait.TotalSeconds), null, _file.Url.Authority);
@@ -58,43 +64,38 @@ internal sealed class RemoteModel : TensorModel
                 _ => await AskOpenAiAsync(request, limit.Token),
             };
             Take(request, outputs, answer);
-            _breaker.Succeed();
+            _breaker.Succeed(isTrial);
         }
         catch (BackendException e) when (e.Status == StatusCodes.Status400BadRequest)
         {
-            _breaker.Succeed(); // It answers; what was asked is another matter.
+            _breaker.Succeed(isTrial); // It answers; what was asked is another matter.
             throw;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            _breaker.Abandon();
+            _breaker.Abandon(isTrial);
             throw;
         }
         catch (OperationCanceledException e)
         {
-            _breaker.Fail();
+            _breaker.Fail(isTrial);
             throw new BackendException(StatusCodes.Status504GatewayTimeout, string.Create(CultureInfo.InvariantCulture, $"its server gave no answer in {_file.Timeout.TotalMilliseconds:0} ms"), 0, e, _file.Url.Authority);
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
         {
-            _breaker.Fail();
+            _breaker.Fail(isTrial);
             throw new BackendException(StatusCodes.Status502BadGateway, e is HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
                 ? "its server answers more bytes than are read" : "its server cannot be reached", 0, e, _file.Url.Authority);
         }
         catch
         {
-            _breaker.Fail();
+            _breaker.Fail(isTrial);
             throw;
         }
     }
 
     private async Task<IReadOnlyList<RequestTensor>> AskV2Async(TensorRequest request, CancellationToken cancellationToken)
     {
-        if (!_file.Binary && !request.IsFinite)
-        {
-            throw new BackendException(StatusCodes.Status400BadRequest, "the inputs hold a value that is not a finite number, which goes to that server as bytes only ('binary: true' in the model's file)");
-        }
-
         var (body, jsonLength) = RemoteMessages.WriteV2(request, _file.Binary);
         var path = $"v2/models/{Uri.EscapeDataString(_file.Model!)}{(_file.Version is { } version ? $"/versions/{Uri.EscapeDataString(version)}" : "")}/infer";
         var (bytes, header) = await SendAsync(path, body, jsonLength, cancellationToken);

@@ -28,7 +28,7 @@ internal sealed class ReviewCollector(ReviewStore store, TimeProvider clock, ILo
     {
         var model = entry.Arm.Model;
         var output = entry.Output(row);
-        if (model.Review is not { } spec || !entry.Arm.Answers || entry.Status != 200 || float.IsNaN(output) || spec.Why(output, id) is not { } why)
+        if (model.Review is not { } spec || model.Log.RedactsOutput || !entry.Arm.Answers || entry.Status != 200 || float.IsNaN(output) || spec.Why(output, id) is not { } why)
         {
             return;
         }

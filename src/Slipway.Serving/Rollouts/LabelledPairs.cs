@@ -7,7 +7,7 @@ namespace Slipway.Serving.Rollouts;
 /// <summary>Joins a rollout's predictions with the labels that have come for them.</summary>
 /// <remarks>
 /// The comparison takes requests that both versions answered, which are those copied in shadow steps; their labels may come while
-/// later steps run. The candidate's own figure takes all its labelled answers. The split takes what each version answered by itself in the running step.
+/// later steps run. The candidate's own figure takes all its labelled answers, but those to callers who named its version: whoever may ask would choose what the figure is of. The split takes what each version answered by itself in the running step.
 /// </remarks>
 internal sealed class LabelledPairs(PredictionLog predictions, LabelLog labels)
 {
@@ -41,7 +41,7 @@ internal sealed class LabelledPairs(PredictionLog predictions, LabelLog labels)
             scored AS (
                 SELECT prediction_id, version, arg_max(output, at_ms) AS output, arg_max(arm, at_ms) AS arm, max(at_ms) AS at_ms
                   FROM read_parquet({Files(predictionFiles)}, union_by_name = true)
-                 WHERE at_ms >= $1 AND output IS NOT NULL AND version IN ($2, $3) GROUP BY prediction_id, version),
+                 WHERE at_ms >= $1 AND output IS NOT NULL AND (version = $2 AND arm IN ('candidate', 'shadow') OR version = $3 AND arm = 'stable') GROUP BY prediction_id, version),
             losses AS (SELECT prediction_id, version, arm, at_ms, {loss} AS loss FROM scored JOIN truth USING (prediction_id)),
             candidate AS (SELECT prediction_id, loss FROM losses WHERE version = $2),
             mine AS (SELECT count(*) AS n, coalesce(avg(loss), 0) AS mean, coalesce(var_samp(loss), 0) AS variance FROM losses WHERE version = $2 AND arm = 'candidate' AND at_ms >= $4),

@@ -42,27 +42,22 @@ internal sealed class StreamService : BackgroundService
     {
         var specs = _store.Specs();
         var paused = _store.Paused();
-        RedisConnection? redis = null;
+        IReadOnlyList<RedisReply> groups = [];
         string? unreachable = null;
         try
         {
-            redis = _redis is null || specs.Count == 0 ? null : await RedisConnection.OpenAsync(_redis, cancellationToken);
+            if (_redis is not null && specs.Count > 0)
+            {
+                await using var redis = await RedisConnection.OpenAsync(_redis, cancellationToken);
+                groups = await redis.SendAsync([.. specs.Select(spec => (object[])["XINFO", "GROUPS", spec.Input])], cancellationToken);
+            }
         }
         catch (Exception e) when (e is IOException or SocketException or System.Security.Authentication.AuthenticationException)
         {
             unreachable = e.Message;
         }
 
-        await using (redis)
-        {
-            var reports = new List<StreamReport>();
-            foreach (var spec in specs)
-            {
-                reports.Add(await ReportAsync(spec, redis, unreachable, paused.TryGetValue(spec.Name, out var pause) ? pause : null, cancellationToken));
-            }
-
-            return reports;
-        }
+        return [.. specs.Select((spec, i) => Report(spec, i < groups.Count ? groups[i] : null, unreachable, paused.TryGetValue(spec.Name, out var pause) ? pause : null))];
     }
 
     /// <summary>One stream.</summary>
@@ -127,15 +122,12 @@ internal sealed class StreamService : BackgroundService
         }
     }
 
-    private async Task<StreamReport> ReportAsync(StreamSpec spec, RedisConnection? redis, string? unreachable, (string By, string Reason)? pause, CancellationToken cancellationToken)
+    private StreamReport Report(StreamSpec spec, RedisReply? groups, string? unreachable, (string By, string Reason)? pause)
     {
         long? lag = null, pending = null, consumers = null;
-        if (redis is not null && (await redis.SendAsync([["XINFO", "GROUPS", spec.Input]], cancellationToken))[0].Items is { } groups)
+        foreach (var group in (groups?.Items ?? []).Select(Fields).Where(fields => fields["name"].Text == spec.Group))
         {
-            foreach (var group in groups.Select(Fields).Where(fields => fields["name"].Text == spec.Group))
-            {
-                (lag, pending, consumers) = (group.GetValueOrDefault("lag")?.Integer, group.GetValueOrDefault("pending")?.Integer, group.GetValueOrDefault("consumers")?.Integer);
-            }
+            (lag, pending, consumers) = (group.GetValueOrDefault("lag")?.Integer, group.GetValueOrDefault("pending")?.Integer, group.GetValueOrDefault("consumers")?.Integer);
         }
 
         var worker = _running.GetValueOrDefault(spec.Name)?.Worker;

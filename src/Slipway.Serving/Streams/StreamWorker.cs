@@ -16,7 +16,23 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
 {
     private const string RequestField = "request";
     private const int BlockMs = 1000;
+    private const int FieldsKept = 1000; // Of an event that is set aside: a script takes some thousand arguments for one command.
     private static readonly TimeSpan PauseMax = TimeSpan.FromSeconds(30);
+
+    // A transaction would acknowledge an event whose answer the output refuses, as it goes on after a command that fails; a script stops there.
+    // Of each event the id, the place of the stream that it goes to among the keys, and how many arguments of XADD follow.
+    private const string AddAndAcknowledge =
+        """
+        local at, done = 2, {}
+        while at <= #ARGV do
+            local count, add = tonumber(ARGV[at + 2]), {}
+            for i = 1, count do add[i] = ARGV[at + 2 + i] end
+            redis.call('XADD', KEYS[tonumber(ARGV[at + 1])], unpack(add))
+            done[#done + 1] = ARGV[at]
+            at = at + 3 + count
+        end
+        return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
+        """;
 
     private DateTimeOffset _claimedAt;
     private long _scored;
@@ -79,6 +95,14 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
         {
             RedisConnection.Demand(reply);
         }
+
+        foreach (var key in new[] { Spec.Output, Spec.DeadLetter })
+        {
+            if (await redis.CallAsync(cancellationToken, "TYPE", key) is { Text: not ("stream" or "none") and var type })
+            {
+                throw new RedisException($"'{key}' is a {type}, and answers go to a stream; delete it or name another");
+            }
+        }
     }
 
     private async Task ReadAsync(RedisConnection redis, CancellationToken cancellationToken)
@@ -121,6 +145,8 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
                 throw new RedisException("Redis answers XAUTOCLAIM otherwise than version 6.2 and later do.");
             }
 
+            // Version 6.2 lists those that were deleted while they were pending as nothing.
+            entries = [.. entries.Where(entry => entry.Items is not null)];
             if (entries.Count > 0)
             {
                 var deliveries = await DeliveriesAsync(redis, entries[0].Items![0].Text, entries[^1].Items![0].Text, cancellationToken);
@@ -146,20 +172,21 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
     private async Task ScoreAsync(RedisConnection redis, IReadOnlyList<StreamEvent> events, CancellationToken cancellationToken)
     {
         // Together, so that they batch where the model does.
-        var answers = await Task.WhenAll(events.Select(one => ScoreAsync(one, cancellationToken)));
-        var commands = new List<object[]> { new object[] { "MULTI" } };
-        var acknowledged = new List<object>();
+        var answers = await Task.WhenAll(events.Select(one => TryScoreAsync(one, cancellationToken)));
+        var script = new List<object> { "EVAL", AddAndAcknowledge, 3, Spec.Input, Spec.Output, Spec.DeadLetter, Spec.Group };
+        var acknowledged = 0;
         var wait = TimeSpan.Zero;
         for (var i = 0; i < events.Count; i++)
         {
             var (one, answer) = (events[i], answers[i]);
+            object[] add;
             if (answer.Fields is { } fields)
             {
-                commands.Add(["XADD", Spec.Output, .. Spec.KeepOutput is { } keep ? (object[])["MAXLEN", "~", keep] : [], "*", .. fields]);
+                add = [.. Spec.KeepOutput is { } keep ? (object[])["MAXLEN", "~", keep] : [], "*", .. fields];
             }
             else if (answer.IsHopeless || one.Deliveries >= Spec.DeliveriesMax)
             {
-                commands.Add(["XADD", Spec.DeadLetter, "*", "source", one.Id, "error", answer.Error!, "deliveries", one.Deliveries, .. one.Fields.SelectMany(field => new object[] { field.Name, field.Value })]);
+                add = ["*", "source", one.Id, "error", answer.Error!, "deliveries", one.Deliveries, .. one.Fields.Count > FieldsKept ? (object[])["left_out", one.Fields.Count - FieldsKept] : [], .. one.Fields.Take(FieldsKept).SelectMany(field => new object[] { field.Name, field.Value })];
             }
             else
             {
@@ -169,22 +196,16 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
                 continue;
             }
 
-            acknowledged.Add(one.Id);
+            acknowledged++;
+            script.AddRange([one.Id, answer.Fields is not null ? 2 : 3, add.Length, .. add]);
         }
 
-        if (acknowledged.Count > 0)
+        if (acknowledged > 0)
         {
-            commands.Add(["XACK", Spec.Input, Spec.Group, .. acknowledged]);
-            commands.Add(["EXEC"]);
-            var replies = await redis.SendAsync(commands, cancellationToken);
-            foreach (var reply in replies.Concat(replies[^1].Items ?? []))
-            {
-                RedisConnection.Demand(reply);
-            }
-
+            RedisConnection.Demand((await redis.SendAsync([[.. script]], cancellationToken))[0]);
             var scored = answers.Count(answer => answer.Fields is not null);
             Interlocked.Add(ref _scored, scored);
-            Interlocked.Add(ref _deadLettered, acknowledged.Count - scored);
+            Interlocked.Add(ref _deadLettered, acknowledged - scored);
             LastError = scored == events.Count ? null : answers.Last(answer => answer.Fields is null).Error;
         }
 
@@ -192,6 +213,20 @@ internal sealed class StreamWorker(StreamSpec spec, RedisAddress address, string
         {
             // The model has too much to do: what is not read waits in Redis.
             await Task.Delay(wait < PauseMax ? wait : PauseMax, clock, cancellationToken);
+        }
+    }
+
+    // One event's trouble must not keep the others, nor itself from being set aside.
+    private async Task<StreamAnswer> TryScoreAsync(StreamEvent one, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ScoreAsync(one, cancellationToken);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            logger.LogError(e, "Stream {Stream}: event {Event} could not be scored", Spec.Name, one.Id);
+            return StreamAnswer.Failed("Scoring it failed; the server's log says why.", isHopeless: false, TimeSpan.Zero);
         }
     }
 

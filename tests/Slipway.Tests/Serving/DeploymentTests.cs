@@ -5,6 +5,7 @@ using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
+using Slipway.Serving;
 using Slipway.Serving.Deployments;
 using Slipway.Serving.Predictions;
 using Slipway.Storage;
@@ -271,6 +272,45 @@ public sealed class DeploymentTests
         await log.FlushAsync(default);
         Assert.Equal(100, log.Written);
         Assert.Equal(50, host.Router.Skew(ServingHost.Model, second).Snapshot()[0].ActualRows);
+    }
+
+    [Fact]
+    public async Task A_shadow_that_gives_no_number_has_failed()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var roots = new OnnxModelWriter("roots").AddInput("features", OnnxElementType.Float, -1, 2).AddOutput("probability", OnnxElementType.Float, -1, 1)
+            .AddInitializer("first", [-1f, 0], 2, 1).AddInitializer("most", [1000f], 1)
+            .AddNode("MatMul", ["features", "first"], ["negative"]).AddNode("Add", ["negative", "most"], ["left"]).AddNode("Sqrt", ["left"], ["probability"]).ToBytes();
+        var shadow = (await host.RegisterAsync(roots)).Version;
+        host.Router.SetCandidate(ServingHost.Model, shadow, 0, shadow: true, "rollout-1");
+        await host.InferAsync(ServingHost.Matrix(733, 8));
+        await host.InferAsync(ServingHost.Matrix(733, 8, 1733, 8));
+
+        var statistics = host.Router.Shadow(ServingHost.Model, shadow);
+        await ServingHost.UntilAsync(() => statistics.Snapshot() is { Compared: 2, Errors: 1 });
+        Assert.True(double.IsFinite(statistics.Snapshot().MaxDifference));
+    }
+
+    [Fact]
+    public async Task An_alias_that_moves_answers_with_its_new_version()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var second = (await host.RegisterAsync(intercept: 1)).Version;
+        await host.Registry.SetAliasAsync(ServingHost.Model, "champion", "1.0.0", RegistryHost.Ada, default);
+        async Task<string?> AskAsync(string name) => (await host.InferAsync(ServingHost.Matrix(1, 2), $"/v2/models/{ServingHost.Model}/versions/{name}/infer")).Body.GetProperty("model_version").GetString();
+        Assert.Equal(("1.0.0", second), (await AskAsync("@champion"), await AskAsync("latest")));
+
+        await host.Registry.SetAliasAsync(ServingHost.Model, "champion", second, RegistryHost.Ada, default);
+        var third = (await host.RegisterAsync(intercept: 2)).Version;
+
+        for (var waited = 0; (await AskAsync("@champion"), await AskAsync("latest")) != (second, third); waited++)
+        {
+            Assert.True(waited < 200, "The names go on answering with the versions they stood for.");
+            await Task.Delay(20);
+        }
+
+        var pinned = host.Area.Service<PinnedVersions>();
+        Assert.Same(pinned.Get(ServingHost.Model, "@champion"), pinned.Get(ServingHost.Model, second));
     }
 
     [Fact, Trait("capability", "MON-10")]

@@ -215,7 +215,7 @@ public sealed class EntityKeyTests : IAsyncLifetime
     [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"distance","shape":[1],"datatype":"FP32","data":[733]}]}""", "Input 'scheduled' is missing")]
     [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"INT64","data":[7]}]}""", "'origin' has datatype INT64; send BYTES.")]
     [InlineData("""{"inputs":[{"name":"scheduled","shape":[1],"datatype":"FP32","data":[7]}]}""", "'scheduled' has datatype FP32; send INT64 or BYTES.")]
-    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":[7]}]}""", "'origin'.data[0] is 7; send text.")]
+    [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":[7]}]}""", "'origin'.data[0] is 7; send text of at most 4096 bytes.")]
     [InlineData("""{"inputs":[{"name":"scheduled","shape":[1],"datatype":"INT64","data":[7.5]}]}""", "'scheduled'.data[0] is 7.5; send a whole number that fits INT64.")]
     [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"flight:hour","shape":[1],"datatype":"FP32","data":[7]}]}""", "'flight:hour' does not go with the inputs before it")]
     [InlineData("""{"inputs":[{"name":"origin","shape":[1],"datatype":"BYTES","data":["ORD"]},{"name":"scheduled","shape":[1],"datatype":"BYTES","data":["noon"]},{"name":"distance","shape":[1],"datatype":"FP32","data":[733]}]}""", "'scheduled'.data[0] is 'noon'; send an ISO 8601 time")]
@@ -226,6 +226,19 @@ public sealed class EntityKeyTests : IAsyncLifetime
 
         Assert.Equal(400, status);
         Assert.Contains(expected, answer.GetProperty("error").GetString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(4096, "A", 200)]
+    [InlineData(4097, "A", 400)]
+    [InlineData(2049, "é", 400)]
+    [InlineData(3_000_000, "A", 400)]
+    public async Task A_key_has_at_most_as_many_bytes_as_are_kept_of_it(int length, string letter, int expected)
+    {
+        var (status, answer) = await _host.InferAsync(Request((string.Concat(Enumerable.Repeat(letter, length)), Departure.ToUnixTimeMilliseconds(), 733)));
+
+        Assert.Equal(expected, status);
+        Assert.True(status == 200 || answer.GetProperty("error").GetString()!.EndsWith("send text of at most 4096 bytes.", StringComparison.Ordinal), answer.ToString());
     }
 
     [Fact, Trait("capability", "SRV-04")]

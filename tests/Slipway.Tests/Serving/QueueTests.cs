@@ -170,6 +170,18 @@ public sealed class QueueTests
         Assert.Contains(expected, await answer.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(long.MaxValue)]
+    [InlineData(3_600_000_001)]
+    public async Task Any_time_that_a_request_allows_is_taken(long timeout)
+    {
+        await using var host = await ServingHost.StartAsync();
+        using var model = new Held(host, new QueueSettings { Instances = 1, BatchRowsMax = 4 });
+        model.LetGo();
+
+        Assert.Equal(3, await AnswerAsync(model.SendAsync(3, new { timeout })));
+    }
+
     [Fact, Trait("capability", "X-40")]
     public async Task What_waits_runs_together_and_each_gets_its_own_answer()
     {

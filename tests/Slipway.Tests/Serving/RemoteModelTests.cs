@@ -257,31 +257,76 @@ public sealed class RemoteModelTests
         var breaker = new CircuitBreaker(clock);
         for (var i = 0; i < CircuitBreaker.FailuresMax - 1; i++)
         {
-            Assert.True(breaker.TryEnter(out _));
-            breaker.Fail();
+            Assert.True(breaker.TryEnter(out _, out _));
+            breaker.Fail(isTrial: false);
         }
 
-        breaker.Succeed(); // Only failures in a row count.
+        breaker.Succeed(isTrial: false); // Only failures in a row count.
         for (var i = 0; i < CircuitBreaker.FailuresMax; i++)
         {
-            Assert.True(breaker.TryEnter(out _));
-            breaker.Fail();
+            Assert.True(breaker.TryEnter(out _, out _));
+            breaker.Fail(isTrial: false);
         }
 
-        Assert.False(breaker.TryEnter(out var wait));
+        Assert.False(breaker.TryEnter(out var wait, out _));
         Assert.Equal(CircuitBreaker.Pause, wait);
         clock.Advance(CircuitBreaker.Pause);
-        Assert.True(breaker.TryEnter(out _));
-        Assert.False(breaker.TryEnter(out _)); // One at a time.
-        breaker.Fail();
-        Assert.False(breaker.TryEnter(out _));
+        Assert.True(breaker.TryEnter(out _, out var isTrial));
+        Assert.True(isTrial);
+        breaker.Abandon(isTrial: false); // Requests from before the pause end as they will:
+        breaker.Fail(isTrial: false);
+        Assert.False(breaker.TryEnter(out _, out _)); // still one at a time.
+        breaker.Fail(isTrial);
+        Assert.False(breaker.TryEnter(out _, out _));
         clock.Advance(CircuitBreaker.Pause);
-        Assert.True(breaker.TryEnter(out _));
-        breaker.Abandon(); // Its caller left: nothing is known, and another may try.
-        Assert.True(breaker.TryEnter(out _));
-        breaker.Succeed();
-        Assert.True(breaker.TryEnter(out _));
-        Assert.True(breaker.TryEnter(out _));
+        Assert.True(breaker.TryEnter(out _, out isTrial));
+        breaker.Abandon(isTrial); // Its caller left: nothing is known, and another may try.
+        Assert.True(breaker.TryEnter(out _, out isTrial));
+        breaker.Succeed(isTrial);
+        Assert.True(breaker.TryEnter(out _, out _));
+        Assert.True(breaker.TryEnter(out _, out _));
+    }
+
+    [Fact]
+    public async Task Values_that_cannot_be_sent_say_nothing_of_the_server()
+    {
+        await using var backend = await FakeBackend.StartAsync();
+        backend.Answer = FakeBackend.Always("{}", 500);
+        await using var host = await StartAsync(backend, V2());
+        var bytes = new byte[8];
+        BitConverter.TryWriteBytes(bytes, float.NaN);
+        for (var i = 0; i < CircuitBreaker.FailuresMax; i++)
+        {
+            Assert.Equal(502, (await host.InferAsync(ServingHost.Matrix(1, 2))).Status);
+            var refused = await SendRawAsync(host, bytes);
+            Assert.Contains("not a finite number", await refused.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        }
+
+        Assert.Equal(503, (await host.InferAsync(ServingHost.Matrix(1, 2))).Status);
+        Assert.Equal(CircuitBreaker.FailuresMax, backend.Requests.Count);
+    }
+
+    [Theory]
+    [InlineData(400, 400, 0)]
+    [InlineData(200, 502, 1)]
+    public async Task What_a_candidate_refuses_counts_when_the_version_in_production_takes_it(int stableAnswers, int expected, int errors)
+    {
+        await using var stable = await FakeBackend.StartAsync();
+        stable.Answer = FakeBackend.Always(stableAnswers == 200 ? Scores : "{\"error\": \"too long\"}", stableAnswers);
+        await using var candidate = await FakeBackend.StartAsync();
+        candidate.Answer = FakeBackend.Always("{\"error\": \"too long\"}", 400);
+        await using var host = await ServingHost.StartAsync(serving => serving.RemoteHosts = RemoteHosts.Parse([stable.Authority, candidate.Authority], _ => null));
+        var first = await RegisterAsync(host, V2(stable.Authority), ServingFixtures.TwoFeatures);
+        host.Router.SetStable(host.Area.Service<ModelLoader>().Load(first));
+        var second = await RegisterAsync(host, V2(candidate.Authority), ServingFixtures.TwoFeatures);
+        host.Router.SetCandidate(ServingHost.Model, second.Version, 1, shadow: false, salt: "r");
+
+        var (status, body) = await host.InferAsync(ServingHost.Matrix(1, 2));
+
+        Assert.Equal(expected, status);
+        Assert.Contains("too long", body.GetProperty("error").GetString(), StringComparison.Ordinal);
+        var counted = host.Router.Statistics(ServingHost.Model, second.Version).Snapshot();
+        Assert.Equal((errors, errors), (counted.Requests, counted.Errors));
     }
 
     [Fact]
@@ -308,7 +353,7 @@ public sealed class RemoteModelTests
         host.Router.SetStable(remote);
         Assert.Equal(502, (await host.InferAsync(ServingHost.Matrix(0, 8))).Status);
         await host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "serving")
-            .ApplyAsync($"kind: serving\nname: {ServingHost.Model}\nfallback: {own.Version}\n", Caller.System("test"), Cancel);
+            .ApplyAsync($"kind: serving\nname: {ServingHost.Model}\nfallback: {own.Version}\nbatching: {{max_rows: 8}}\n", Caller.System("test"), Cancel);
 
         var (status, body) = await host.InferAsync(ServingHost.Matrix(0, 8));
 
@@ -412,6 +457,14 @@ public sealed class RemoteModelTests
                 features.Length == 0 ? null : new FeatureSchema("none", 1, [.. features.Select(name => new FeatureField(name, "DOUBLE"))], []),
                 null, null, null, new string('a', 64), [new DatasetRef("flights", 1, new string('d', 64))]),
             RegistryHost.Ada, default);
+    }
+
+    private static Task<HttpResponseMessage> SendRawAsync(ServingHost host, byte[] values)
+    {
+        var json = System.Text.Encoding.UTF8.GetBytes("""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}""");
+        var content = new ByteArrayContent([.. json, .. values]);
+        content.Headers.Add("Inference-Header-Content-Length", json.Length.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        return host.Area.Client.PostAsync(new Uri($"/v2/models/{ServingHost.Model}/infer", UriKind.Relative), content, Cancel);
     }
 
     private static ArmSnapshot Served(ServingHost host) => host.Router.Find(ServingHost.Model)!.Stable!.Model.Statistics.Snapshot();

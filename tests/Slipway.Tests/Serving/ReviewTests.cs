@@ -2,6 +2,7 @@ using Dapper;
 using Slipway.Contracts;
 using Slipway.Native.DuckDb;
 using Slipway.Serving.Labels;
+using Slipway.Serving.Predictions;
 using Slipway.Serving.Reviews;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -93,6 +94,20 @@ public sealed class ReviewTests
         var one = host.Area.Service<ReviewStore>().List(ServingHost.Model, isOpen: true, null, 10).Single();
         Assert.Equal(("sample", (string?)null), (one.Why, one.EntityKey));
         Assert.Equal(["flight:distance"], one.Features.Keys);
+    }
+
+    [Fact]
+    public async Task An_output_that_is_never_written_makes_no_case()
+    {
+        await using var host = await StartAsync("band: {from: 0, to: 1}");
+        await host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "serving")
+            .ApplyAsync($"kind: serving\nname: {ServingHost.Model}\nlog: {"{redact: [output]}"}\n", Caller.System("test"), Cancel);
+
+        await InferAsync(host, "review-case-0001", 100);
+        await ServingHost.UntilAsync(() => host.Area.Service<PredictionLog>().Written == 1);
+        await Task.Delay(500, Cancel); // Longer than a case takes.
+
+        Assert.Equal(0, host.Area.Service<ReviewStore>().CountOpen(ServingHost.Model));
     }
 
     [Fact]

@@ -111,6 +111,38 @@ public sealed class StreamTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_event_whose_answer_cannot_be_added_is_not_acknowledged()
+    {
+        _host.Router.SetStable(ServingFixtures.Model("1.0.0", model: ServingHost.Model));
+        await ApplyAsync("input: flights\noutput: scores\nretry: 1s");
+        await AddAsync("flights", "flight:distance", "1000", "calendar:hour", "17");
+        await ReadAsync("scores", 1);
+
+        // Somebody makes another thing of the output while the worker is connected.
+        await _connection.SendAsync([["MULTI"], ["DEL", "scores"], ["SET", "scores", "not a stream"], ["EXEC"]], Cancel);
+        var late = await AddAsync("flights", "flight:distance", "2000", "calendar:hour", "17");
+        await UntilAsync(async () => (await ReportAsync()).GetProperty("last_error").GetString()?.Contains("'scores' is a string", StringComparison.Ordinal) is true);
+        Assert.Equal(1, (await ReportAsync()).GetProperty("pending").GetInt32());
+        await _connection.CallAsync(Cancel, "DEL", "scores");
+
+        Assert.Equal(late, Assert.Single(await ReadAsync("scores", 1))["source"]);
+        await UntilAsync(async () => (await ReportAsync()).GetProperty("pending").GetInt32() == 0);
+    }
+
+    [Fact]
+    public async Task An_event_of_thousands_of_fields_is_set_aside_with_the_first_of_them()
+    {
+        _host.Router.SetStable(ServingFixtures.Model("1.0.0", model: ServingHost.Model));
+        await ApplyAsync("input: flights\noutput: scores");
+        var wide = await AddAsync("flights", [.. Enumerable.Range(0, 9000).SelectMany(i => new[] { $"f{i}", "1" })]);
+
+        var dead = Assert.Single(await ReadAsync("flights:dead", 1));
+
+        Assert.Equal((wide, "8000", "1"), (dead["source"], dead["left_out"], dead["f999"]));
+        Assert.False(dead.ContainsKey("f1000"));
+    }
+
+    [Fact]
     public async Task A_Redis_that_goes_away_is_waited_for()
     {
         _host.Router.SetStable(ServingFixtures.Model("1.0.0", model: ServingHost.Model));

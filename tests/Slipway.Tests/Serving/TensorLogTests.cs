@@ -4,6 +4,7 @@ using Slipway.Contracts;
 using Slipway.Native.DuckDb;
 using Slipway.Native.Onnx;
 using Slipway.Serving;
+using Slipway.Serving.Folder;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Protocol;
 using Slipway.Storage;
@@ -134,6 +135,32 @@ public sealed class TensorLogTests
     }
 
     [Fact]
+    public async Task What_is_declared_holds_for_every_version_of_a_folder()
+    {
+        using var data = new TemporaryData();
+        var repository = Path.Combine(data.Options.ColumnsDirectory, "models");
+        foreach (var version in new[] { "1", "2" })
+        {
+            var folder = Directory.CreateDirectory(Path.Combine(repository, "echo", version));
+            await File.WriteAllBytesAsync(Path.Combine(folder.FullName, "model.onnx"), TensorModels.Echo(OnnxElementType.String, -1), Cancel);
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(repository, "echo", "config.pbtxt"), "version_policy: { all { } }", Cancel);
+        await using var host = await ServingHost.StartAsync(serving => serving.ModelRepository = repository);
+        await ServingHost.UntilAsync(() => host.Area.Service<ModelFolder>().Find("echo", "1") is not null);
+
+        await host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "serving").ApplyAsync("kind: serving\nname: echo\nlog: {redact: [IN]}\n", Caller.System("test"), Cancel);
+        await host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "review").ApplyAsync("kind: review\nname: echo\nband: {from: 0, to: 1}\n", Caller.System("test"), Cancel);
+
+        foreach (var version in new[] { "1", "2" })
+        {
+            var loaded = host.Area.Service<ModelFolder>().Find("echo", version)!;
+            Assert.Equal(["IN"], loaded.Log.Redacted);
+            Assert.NotNull(loaded.Review);
+        }
+    }
+
+    [Fact]
     public async Task A_sample_keeps_its_share_and_the_same_predictions_everywhere()
     {
         await using var host = await ServingHost.StartServingAsync();
@@ -171,6 +198,22 @@ public sealed class TensorLogTests
         Assert.Equal(0, await host.Area.Service<PredictionRetention>().ExpireAsync(Cancel));
         var expired = host.Area.Service<Database>().Read(connection => Dapper.SqlMapper.Query<string>(connection, "SELECT reason FROM audit_events WHERE action = 'predictions.expired'"));
         Assert.StartsWith("1 segments, whose predictions are all from before ", Assert.Single(expired), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_event_time_far_ahead_keeps_no_prediction_longer()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        await ApplyAsync(host, "log: {keep: 30d}");
+        var log = host.Area.Service<PredictionLog>();
+        log.Append(host.Router.Find(ServingHost.Model)!.Stable!, "far-ahead-000001", new DateTimeOffset(9999, 1, 1, 0, 0, 0, TimeSpan.Zero).ToUnixTimeMilliseconds(), [1, 2], 0.5f);
+        await log.FlushAsync(Cancel);
+        var segment = Assert.Single(log.Segments(ServingHost.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue));
+        Assert.Equal(0, await host.Area.Service<PredictionRetention>().ExpireAsync(Cancel));
+
+        File.SetLastWriteTimeUtc(segment, TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(-31));
+
+        Assert.Equal(1, await host.Area.Service<PredictionRetention>().ExpireAsync(Cancel));
     }
 
     [Theory]

@@ -49,6 +49,32 @@ public sealed class LabelledPairsTests
     }
 
     [Fact]
+    public async Task Answers_to_callers_who_named_a_version_are_no_evidence()
+    {
+        using var data = new TemporaryData();
+        await using var predictions = ServingFixtures.OpenLog(data);
+        await using var labels = new LabelLog(data.Options, TimeProvider.System, NullLogger<LabelLog>.Instance);
+        var start = TimeProvider.System.GetUtcNow().AddSeconds(-1);
+        var now = start.AddSeconds(1).ToUnixTimeMilliseconds();
+        predictions.Append(new Arm(ArmRole.Candidate, ServingFixtures.Model("1.1.0")), "a", now, [1, 2], 0.7f);
+        foreach (var version in new[] { "1.0.0", "1.1.0" })
+        {
+            // The same id again, and one of their own.
+            predictions.Append(new Arm(ArmRole.Direct, ServingFixtures.Model(version)), "a", now + 5, [1, 2], 0f);
+            predictions.Append(new Arm(ArmRole.Direct, ServingFixtures.Model(version)), "b", now, [1, 2], 0f);
+            predictions.Append(new Arm(ArmRole.Fallback, ServingFixtures.Model(version)), "c", now, [1, 2], 0f);
+        }
+
+        await labels.AppendAsync("delay", [new Label("a", 1, start), new Label("b", 1, start), new Label("c", 1, start)], default);
+        var rollout = new RolloutRow("r1", "delay", "1.1.0", "1.0.0", "delay", 1, RolloutStatus.Running, 0, start, "ada", "", start, null, null, null);
+
+        var read = await new LabelledPairs(predictions, labels).ReadAsync(rollout, QualityMetric.Brier, default);
+
+        Assert.Equal((0, 1), (read.Pairs, read.Labelled));
+        Assert.Equal(0.09, read.SumLoss, precision: 6);
+    }
+
+    [Fact]
     public async Task Without_labels_there_is_nothing_to_judge()
     {
         using var data = new TemporaryData();
