@@ -57,7 +57,7 @@ public static class ServingServices
         services.AddSingleton(provider => new DeploymentReports(
             provider.GetRequiredService<ModelRouter>(), provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<DeploymentStore>(),
             provider.GetRequiredService<PredictionLog>(), provider.GetRequiredService<Deployer>(), provider.GetRequiredService<ModelFolder>(), provider.GetRequiredService<TrafficTimeline>(),
-            provider.GetRequiredService<IMeterFactory>()));
+            provider.GetRequiredService<Rollouts.RolloutController>(), provider.GetRequiredService<IMeterFactory>()));
         services.AddHostedService(provider => provider.GetRequiredService<Deployer>());
         services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());

@@ -60,22 +60,25 @@ internal static class RolloutCommand
     }
 
     private static Command Abort(ConnectionOptions connection) =>
-        Tell(connection, "abort", "End a rollout and send all traffic back to the stable version.", (_, reason) => new AbortRolloutRequest(reason));
+        Tell(connection, "abort", "End a rollout and send all traffic back to the stable version.", (_, reason, _) => new AbortRolloutRequest(reason));
 
     private static Command Pause(ConnectionOptions connection) =>
-        Tell(connection, "pause", "Keep a rollout in its step with its traffic as it is; a breach still takes it back.", (_, reason) => new PauseRolloutRequest(reason));
+        Tell(connection, "pause", "Keep a rollout in its step with its traffic as it is; a breach still takes it back.", (_, reason, _) => new PauseRolloutRequest(reason));
 
-    private static Command Resume(ConnectionOptions connection) => Tell(connection, "resume", "Let a paused rollout go on.", (_, reason) => new ResumeRolloutRequest(reason));
+    private static Command Resume(ConnectionOptions connection) => Tell(connection, "resume", "Let a paused rollout go on.", (_, reason, _) => new ResumeRolloutRequest(reason));
 
     private static Command Promote(ConnectionOptions connection)
     {
         var full = new Option<bool>("--to-full") { Description = "Finish: make the version the production version." };
-        var command = Tell(connection, "promote", "Begin the next step without waiting for this one's conditions.", (args, reason) => new PromoteRolloutRequest(reason, args.GetValue(full)));
+        var from = new Option<int?>("--from-step") { Description = "The step it must be in, from 1; the one it is in now when left out." };
+        var command = Tell(connection, "promote", "Begin the next step without waiting for this one's conditions.",
+            (args, reason, rollout) => new PromoteRolloutRequest(reason, args.GetValue(full), args.GetValue(from) ?? rollout.Step));
         command.Add(full);
+        command.Add(from);
         return command;
     }
 
-    private static Command Tell(ConnectionOptions connection, string verb, string description, Func<ParseResult, string, object> request)
+    private static Command Tell(ConnectionOptions connection, string verb, string description, Func<ParseResult, string, RolloutResponse, object> request)
     {
         var id = new Argument<string>("rollout");
         var reason = new Option<string>("--reason") { Required = true, Description = "Why; kept in the audit trail." };
@@ -83,7 +86,9 @@ internal static class RolloutCommand
         command.SetAction(async (args, ct) =>
         {
             using var client = connection.Connect(args);
-            var rollout = await client.PostAsync<RolloutResponse>($"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}/{verb}", request(args, args.GetRequiredValue(reason)), ct);
+            var path = $"rollouts/{Uri.EscapeDataString(args.GetRequiredValue(id))}";
+            var before = await client.GetAsync<RolloutResponse>(path, ct);
+            var rollout = await client.PostAsync<RolloutResponse>($"{path}/{verb}", request(args, args.GetRequiredValue(reason), before), ct);
             return connection.Print(args, rollout, console => Draw(console, rollout));
         });
         return command;

@@ -22,4 +22,5 @@ public sealed record ResumeRolloutRequest(string Reason);
 /// <summary>Takes a running rollout on without waiting for its step's conditions.</summary>
 /// <param name="Reason">Why; kept in the audit trail.</param>
 /// <param name="ToFull">True finishes the rollout; otherwise the next step begins.</param>
-public sealed record PromoteRolloutRequest(string Reason, bool ToFull = false);
+/// <param name="FromStep">The step it must be in, from 1, so that a word that is said twice moves it once; null for whichever it is in.</param>
+public sealed record PromoteRolloutRequest(string Reason, bool ToFull = false, int? FromStep = null);

@@ -4,6 +4,7 @@ using Slipway.Contracts.Serving;
 using Slipway.Registry;
 using Slipway.Serving.Folder;
 using Slipway.Serving.Predictions;
+using Slipway.Serving.Rollouts;
 
 namespace Slipway.Serving.Deployments;
 
@@ -17,13 +18,14 @@ public sealed class DeploymentReports : IDisposable
     private readonly Deployer _deployer;
     private readonly ModelFolder _folder;
     private readonly TrafficTimeline _timeline;
+    private readonly RolloutController _rollouts;
     private readonly Meter _meter;
 
     internal DeploymentReports(
         ModelRouter router, ModelRegistry registry, DeploymentStore deployments, PredictionLog log, Deployer deployer, ModelFolder folder, TrafficTimeline timeline,
-        IMeterFactory meters)
+        RolloutController rollouts, IMeterFactory meters)
     {
-        (_router, _registry, _deployments, _log, _deployer, _folder, _timeline) = (router, registry, deployments, log, deployer, folder, timeline);
+        (_router, _registry, _deployments, _log, _deployer, _folder, _timeline, _rollouts) = (router, registry, deployments, log, deployer, folder, timeline, rollouts);
         _meter = meters.Create("Slipway.Serving");
         _meter.CreateObservableCounter("slipway.serving.requests", () => Measure(snapshot => snapshot.Requests), "{request}", "Requests answered or failed by a version");
         _meter.CreateObservableCounter("slipway.serving.errors", () => Measure(snapshot => snapshot.Errors), "{request}", "Requests that a version failed");
@@ -60,8 +62,8 @@ public sealed class DeploymentReports : IDisposable
         return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped);
     }
 
-    /// <summary>Whether every production version answers, and every model of the model repository.</summary>
-    public bool IsReady => _deployer.Started && _deployer.Failures.Count == 0 && _folder.IsReady;
+    /// <summary>Whether every production version answers, every candidate of a running rollout, and every model of the model repository.</summary>
+    public bool IsReady => _deployer.Started && _deployer.Failures.Count == 0 && _folder.IsReady && _rollouts.IsRouted;
 
     /// <inheritdoc/>
     public void Dispose() => _meter.Dispose();

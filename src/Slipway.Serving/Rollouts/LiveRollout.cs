@@ -3,7 +3,9 @@ using Slipway.Statistics.Drift;
 namespace Slipway.Serving.Rollouts;
 
 /// <summary>What the process knows of a running rollout beyond its row: where the counters stood when the step began, and the newest reading.</summary>
-internal sealed class LiveRollout(RolloutSpec spec)
+/// <param name="spec">What it follows.</param>
+/// <param name="counted">What an earlier process counted in the step it was in; null when nothing is known of one.</param>
+internal sealed class LiveRollout(RolloutSpec spec, CountedStep? counted = null)
 {
     private ArmSnapshot? _stable;
     private ArmSnapshot? _candidate;
@@ -12,6 +14,8 @@ internal sealed class LiveRollout(RolloutSpec spec)
     private Dictionary<string, FeatureSkewCounts> _candidateSkew = [];
     private LoadedModel? _countedStable;
     private LoadedModel? _countedCandidate;
+    private CountedStep? _counted = counted;
+    private RolloutEvidence? _earlier; // Of the same step, by an earlier process or before a version was loaded again.
     private int _step = -1;
 
     public RolloutSpec Spec { get; } = spec;
@@ -23,11 +27,25 @@ internal sealed class LiveRollout(RolloutSpec spec)
     public volatile LookedAt? Latest;
 
     /// <summary>A rollback whose routes are restored and whose row is not written yet.</summary>
-    public Restored? Pending { get; set; }
+    public volatile Restored? Pending;
 
     public QualityEvidence Quality { get; set; } = QualityEvidence.None;
 
+    /// <summary>The step whose split <see cref="Quality"/> holds.</summary>
+    public int QualityStep { get; set; } = -1;
+
     public DateTimeOffset QualityReadAt { get; set; }
+
+    /// <summary>A join of predictions with labels that is under way; null when none is.</summary>
+    public (int Step, Task<QualityEvidence> Join)? Reading { get; set; }
+
+    /// <summary>A write of what was counted; the next one waits for it.</summary>
+    public Task Keeping { get; set; } = Task.CompletedTask;
+
+    public DateTimeOffset KeptAt { get; set; }
+
+    /// <summary>What the step has counted until now; null before the first look.</summary>
+    public CountedStep? Counted => _counted;
 
     /// <summary>What the last stored decision said; holds that say the same again are not stored.</summary>
     public string? StoredSignature { get; set; }
@@ -43,6 +61,7 @@ internal sealed class LiveRollout(RolloutSpec spec)
             return;
         }
 
+        _earlier = _counted?.Step == step ? _counted.Evidence : null;
         (_step, _countedStable, _countedCandidate) = (step, stable, candidate);
         _stable = stable.Statistics.Snapshot();
         _candidate = candidate.Statistics.Snapshot();
@@ -52,6 +71,13 @@ internal sealed class LiveRollout(RolloutSpec spec)
     }
 
     public RolloutEvidence Collect(RouteTable table, bool approved)
+    {
+        var evidence = Count(table, approved).After(_earlier);
+        _counted = new CountedStep(_step, evidence);
+        return evidence;
+    }
+
+    private RolloutEvidence Count(RouteTable table, bool approved)
     {
         var stable = _countedStable!.Statistics.Snapshot().Since(_stable!);
         var stableArm = ArmEvidence.Of(stable.Requests, stable.Errors, stable.Latency);

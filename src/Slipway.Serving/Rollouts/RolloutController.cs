@@ -13,8 +13,8 @@ namespace Slipway.Serving.Rollouts;
 /// <summary>Starts rollouts, looks at their evidence a few times a second, and moves the routes.</summary>
 /// <remarks>
 /// On a breach the routes change first and the row is written afterwards: traffic is back on the stable version even when the
-/// database is slow or its disk full. A stop between the two finds the rollout running again, in the same step, with its counters
-/// at zero; the breach is then found again.
+/// database is slow, gone or its disk full. A stop between the two finds the rollout running again, in the same step, with what was
+/// counted until a few seconds before; the breach is then found again.
 /// </remarks>
 internal sealed class RolloutController(
     RolloutStore store, ModelRouter router, DefinitionStore definitions, PromotionPath promotions, LabelledPairs labels, Leases leases,
@@ -28,9 +28,18 @@ internal sealed class RolloutController(
     private const int HoldsAgeParts = 200;
     private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(5);
 
+    // What a look or a person waits for the database where it must not hold up what follows.
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
+
     private readonly ConcurrentDictionary<string, LiveRollout> _live = new(StringComparer.Ordinal);
+    private IReadOnlyList<RolloutRow> _running = [];
     private Lease? _lease;
+    private Task<Lease?>? _renewal;
     private DateTimeOffset _leaseRenewAt;
+    private volatile bool _isRouted;
+
+    /// <summary>Whether the rollouts that were running when the server started have their traffic again.</summary>
+    public bool IsRouted => _isRouted;
 
     /// <summary>Checks everything that can be checked, sends the first copies or requests to the candidate, and stores the rollout.</summary>
     /// <exception cref="SlipwayException">The sentence says which precondition is not met; nothing was started.</exception>
@@ -51,6 +60,7 @@ internal sealed class RolloutController(
         var stable = router.Find(request.Model)?.Stable ?? throw new SlipwayException(ErrorCode.FailedPrecondition,
             $"'{request.Model}' has no loaded production version to go back to; promote its first version directly, and see the server's log if one should be loaded.");
 
+        await DemandLeaseAsync(cancellationToken);
         var id = Guid.CreateVersion7(clock.GetUtcNow()).ToString("N");
         var live = new LiveRollout(spec);
         await live.Turn.WaitAsync(cancellationToken);
@@ -83,16 +93,23 @@ internal sealed class RolloutController(
     public async Task<RolloutRow> AbortAsync(string id, string reason, Caller by, CancellationToken cancellationToken)
     {
         Demand(reason, "reason");
-        var live = LiveOf(store.Get(id));
-        await live.Turn.WaitAsync(cancellationToken);
+        var running = store.Get(id);
+        DemandRunning(running, "abort");
+        var live = LiveOf(running);
+        if (!await live.Turn.WaitAsync(Patience, cancellationToken))
+        {
+            // A look waits for the database. The traffic need not: the look ends the rollout when this does not come to it.
+            var stuck = Stopwatch.GetTimestamp();
+            live.Pending = new Restored(Stop($"Aborted by {by.Name}: {reason}"), RolloutEvidence.None, null, 0);
+            router.ClearCandidate(running.Model, "rolled_back", reason);
+            live.Pending = live.Pending with { RestoreMs = Stopwatch.GetElapsedTime(stuck).TotalMilliseconds };
+            await live.Turn.WaitAsync(cancellationToken);
+        }
+
         try
         {
             var row = store.Get(id);
-            if (row.Status != RolloutStatus.Running)
-            {
-                throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} has ended already ({row.EndReason}); there is nothing to abort.");
-            }
-
+            DemandRunning(row, "abort");
             var began = Stopwatch.GetTimestamp();
             router.ClearCandidate(row.Model, "rolled_back", reason);
             // Should the row not be written, the next look must end the rollout too, and not bring the candidate back.
@@ -124,9 +141,14 @@ internal sealed class RolloutController(
             : store.PauseAsync(row, pause: false, reason, by, cancellationToken), cancellationToken);
 
     /// <summary>Begins the next step, or finishes, without waiting for the step's conditions. A paused rollout stays paused in the next step.</summary>
-    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended, or what follows needs an approved promotion and there is none.</exception>
-    public Task<RolloutRow> PromoteAsync(string id, string reason, bool toFull, Caller by, CancellationToken cancellationToken) => InTurnAsync(id, reason, "promote", async (row, live) =>
+    /// <exception cref="SlipwayException">NotFound; FailedPrecondition: it has ended, is not in step <paramref name="fromStep"/> (from 1), or what follows needs an approved promotion and there is none.</exception>
+    public Task<RolloutRow> PromoteAsync(string id, string reason, bool toFull, int? fromStep, Caller by, CancellationToken cancellationToken) => InTurnAsync(id, reason, "promote", async (row, live) =>
     {
+        if (fromStep is { } expected && expected != row.Step + 1)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} is in step {row.Step + 1}, not in step {expected} as 'from_step' says; look at it again before you move it.");
+        }
+
         if (router.Find(row.Model)?.Stable?.Version != row.StableVersion || !TryRoute(row, live, out _))
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition, $"Rollout {id} has no traffic to move yet: versions {row.StableVersion} and {row.Version} of '{row.Model}' must both be loaded; try again, and see the server's log.");
@@ -197,6 +219,13 @@ internal sealed class RolloutController(
     public RolloutSpec SpecOf(RolloutRow row) =>
         RolloutSpec.Parse(DefinitionYaml.Parse(definitions.Find(RolloutSpec.Kind, row.SpecName, row.SpecVersion)!.Yaml));
 
+    /// <summary>Begins to look. A server with no rollout to put back is ready for its part at once.</summary>
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        _isRouted = store.Running().Count == 0;
+        return base.StartAsync(cancellationToken);
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(options.Interval, clock);
@@ -216,7 +245,16 @@ internal sealed class RolloutController(
     /// <summary>One look at every running rollout.</summary>
     internal async Task LookAtAllAsync(CancellationToken cancellationToken)
     {
-        var running = store.Running();
+        var running = Running(cancellationToken);
+        try
+        {
+            RouteAll(running);
+        }
+        catch (Exception e) when (e is not SlipwayException && !cancellationToken.IsCancellationRequested)
+        {
+            logger.LogError(e, "What the database says of the rollouts could not be read");
+        }
+
         if (running.Count == 0 || await HoldLeaseAsync(cancellationToken) is not { } lease)
         {
             return;
@@ -226,7 +264,7 @@ internal sealed class RolloutController(
         {
             try
             {
-                await LookAtAsync(row.Id, lease, cancellationToken);
+                await LookAtAsync(row, lease, cancellationToken);
             }
             catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
@@ -236,14 +274,79 @@ internal sealed class RolloutController(
         }
     }
 
-    private async Task LookAtAsync(string id, Lease lease, CancellationToken cancellationToken)
+    // Those last known, when the database cannot be asked: their traffic is watched all the same.
+    private IReadOnlyList<RolloutRow> Running(CancellationToken cancellationToken)
     {
-        var live = LiveOf(store.Get(id));
+        try
+        {
+            _running = store.Running();
+        }
+        catch (Exception e) when (_running.Count > 0 && !cancellationToken.IsCancellationRequested)
+        {
+            logger.LogError(e, "The rollouts could not be read; looking at the {Count} that were running", _running.Count);
+        }
+
+        return _running;
+    }
+
+    // Traffic needs no lease: a restarted server sends the candidate its share before it says that it is ready, whoever judges the rollout.
+    private void RouteAll(IReadOnlyList<RolloutRow> running)
+    {
+        var waits = false;
+        foreach (var row in running.Where(_ => !_isRouted))
+        {
+            var table = router.Find(row.Model);
+            if (table?.Stable?.Version == row.StableVersion && table.Salt != row.Id)
+            {
+                try
+                {
+                    Route(row.Id, SpecOf(row), row.Step, row.Version);
+                }
+                catch (SlipwayException)
+                {
+                    // It cannot be loaded: the look takes the rollout back and says why.
+                }
+            }
+            else if (table?.Stable?.Version != row.StableVersion)
+            {
+                waits |= promotions.StageOf(row.Model, row.StableVersion) == Stage.Production;
+            }
+        }
+
+        _isRouted |= !waits;
+
+        // Another server on the database may have ended one: its candidate must not go on here.
+        foreach (var table in router.Tables.Where(table => table.Salt.Length > 0 && running.All(row => row.Id != table.Salt)))
+        {
+            if (store.Find(table.Salt) is { Status: RolloutStatus.RolledBack or RolloutStatus.Aborted } ended)
+            {
+                _live.TryRemove(ended.Id, out _);
+                router.ClearCandidate(table.Model, "rolled_back", ended.EndReason ?? "the rollout has ended");
+            }
+        }
+    }
+
+    private RolloutRow Current(RolloutRow known)
+    {
+        try
+        {
+            return store.Get(known.Id);
+        }
+        catch (Exception e) when (e is not SlipwayException)
+        {
+            return known; // The database is away. What is written by it is fenced, and refused when the rollout has ended.
+        }
+    }
+
+    private async Task LookAtAsync(RolloutRow known, Lease lease, CancellationToken cancellationToken)
+    {
+        var id = known.Id;
+        var live = LiveOf(known);
         await live.Turn.WaitAsync(cancellationToken);
         try
         {
             // Read again: it may have been aborted while this look waited its turn.
-            var row = store.Get(id);
+            var row = Current(known);
             if (row.Status != RolloutStatus.Running)
             {
                 _live.TryRemove(id, out _);
@@ -253,6 +356,12 @@ internal sealed class RolloutController(
             if (live.Pending is { } restored)
             {
                 await RecordRollbackAsync(row, live, restored, lease, cancellationToken);
+                return;
+            }
+
+            if (Withdrawn(row) is { } withdrawn)
+            {
+                await RollBackAsync(row, live, Stop(withdrawn), RolloutEvidence.None, null, lease, cancellationToken);
                 return;
             }
 
@@ -289,10 +398,41 @@ internal sealed class RolloutController(
         }
     }
 
+    // A version that somebody has archived or deleted may answer nobody any more, whatever its figures are.
+    private string? Withdrawn(RolloutRow row)
+    {
+        try
+        {
+            return promotions.StageOf(row.Model, row.Version) switch
+            {
+                null => $"Version {row.Version} was deleted during the rollout.",
+                Stage.Archived or Stage.Development => $"Version {row.Version} was taken out of staging during the rollout.",
+                _ => promotions.StageOf(row.Model, row.StableVersion) is not Stage.Production && router.Find(row.Model)?.Stable is null
+                    ? $"Version {row.StableVersion}, which the rollout goes back to, was taken out of production during the rollout." : null,
+            };
+        }
+        catch (Exception e) when (e is not SlipwayException)
+        {
+            return null; // The database is away, and cannot say.
+        }
+    }
+
+    private bool IsApproved(RolloutRow row)
+    {
+        try
+        {
+            return promotions.Approved(row.Model, row.Version);
+        }
+        catch (Exception e) when (e is not SlipwayException)
+        {
+            return false; // The database is away: nothing goes on before it is back, and a breach goes back without it.
+        }
+    }
+
     private async Task JudgeAsync(RolloutRow row, LiveRollout live, Lease lease, CancellationToken cancellationToken)
     {
         await ReadLabelsAsync(row, live, cancellationToken);
-        var evidence = live.Collect(router.Find(row.Model)!, promotions.Approved(row.Model, row.Version));
+        var evidence = live.Collect(router.Find(row.Model)!, IsApproved(row));
         var now = clock.GetUtcNow();
         var decision = RolloutRules.Decide(live.Spec, RolloutState.Of(row), evidence, now);
         live.Latest = new LookedAt(row.Step, decision, evidence);
@@ -309,8 +449,29 @@ internal sealed class RolloutController(
                 TryRoute(next, live, out _);
                 break;
             default:
+                if (live.Keeping.IsCompleted && now - live.KeptAt >= options.CountsInterval)
+                {
+                    live.KeptAt = now;
+                    live.Keeping = KeepAsync(row.Id, live, lease, cancellationToken);
+                }
+
                 await StoreHoldAsync(row, live, decision, evidence, now, lease, cancellationToken);
                 break;
+        }
+    }
+
+    private async Task KeepAsync(string id, LiveRollout live, Lease lease, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (live.Counted is { } counted)
+            {
+                await store.KeepCountsAsync(id, counted, lease, cancellationToken);
+            }
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            logger.LogWarning(e, "What rollout {Rollout} has counted could not be kept", id);
         }
     }
 
@@ -378,18 +539,38 @@ internal sealed class RolloutController(
         return stored;
     }
 
+    // Beside the looks: a join takes seconds where there is much, and may fail, while errors and latency are judged.
     private async Task ReadLabelsAsync(RolloutRow row, LiveRollout live, CancellationToken cancellationToken)
     {
         var now = clock.GetUtcNow();
         var apart = TimeSpan.FromTicks(Math.Max(options.QualityInterval.Ticks, (now - row.StartedAt).Ticks / 20));
-        if (now - live.QualityReadAt < apart)
+        if (live.Reading is null && now - live.QualityReadAt >= apart)
         {
-            return;
+            live.Reading = (row.Step, labels.ReadAsync(row, live.Spec.Quality.Metric, cancellationToken));
         }
 
-        live.Quality = await labels.ReadAsync(row, live.Spec.Quality.Metric, cancellationToken);
-        // From the end of the read: a slow one must not be followed by the next at once.
-        live.QualityReadAt = clock.GetUtcNow();
+        if (live.Reading is { } reading)
+        {
+            await Task.WhenAny(reading.Join, Task.Delay(options.QualityWait, clock, cancellationToken));
+            if (reading.Join.IsCompleted)
+            {
+                // From the end of the read: a slow one must not be followed by the next at once.
+                (live.Reading, live.QualityReadAt) = (null, clock.GetUtcNow());
+                if (reading.Join.IsCompletedSuccessfully)
+                {
+                    (live.Quality, live.QualityStep) = (await reading.Join, reading.Step);
+                }
+                else
+                {
+                    logger.LogError(reading.Join.Exception, "The labels of rollout {Rollout} of {Model} could not be read; it is judged by those known before", row.Id, row.Model);
+                }
+            }
+        }
+
+        if (live.QualityStep != row.Step)
+        {
+            live.Quality = live.Quality with { Split = null }; // Of the step before.
+        }
     }
 
     private async Task WithdrawPromotionAsync(RolloutRow row, string reason, Caller by, CancellationToken cancellationToken)
@@ -498,16 +679,52 @@ internal sealed class RolloutController(
         }
     }
 
-    private LiveRollout LiveOf(RolloutRow row) => _live.GetOrAdd(row.Id, _ => new LiveRollout(SpecOf(row)));
+    private LiveRollout LiveOf(RolloutRow row) => _live.GetOrAdd(row.Id, _ => new LiveRollout(SpecOf(row), store.Counted(row.Id)));
+
+    // Who starts a rollout sends it its traffic, and must be the one that watches it. A server that stopped keeps the lease for a few seconds.
+    private async Task DemandLeaseAsync(CancellationToken cancellationToken)
+    {
+        for (var waited = 0; await leases.TryAcquireAsync(LeaseName, LeaseTime, cancellationToken) is null; waited++)
+        {
+            if (waited > 2 * LeaseTime.TotalSeconds)
+            {
+                throw new SlipwayException(ErrorCode.FailedPrecondition, "Another server on this database looks after the rollouts, and would not see this one's traffic; start it there.");
+            }
+
+            await Task.Delay(TimeSpan.FromSeconds(0.5), clock, cancellationToken);
+        }
+    }
 
     private async Task<Lease?> HoldLeaseAsync(CancellationToken cancellationToken)
     {
         // A lease per look would be four flushes of the disk a second.
         var now = clock.GetUtcNow();
-        if (_lease is null || now >= _leaseRenewAt)
+        if (_renewal is null && (_lease is null || now >= _leaseRenewAt))
         {
-            _lease = await leases.TryAcquireAsync(LeaseName, LeaseTime, cancellationToken);
-            _leaseRenewAt = now + LeaseTime / 3;
+            _renewal = leases.TryAcquireAsync(LeaseName, LeaseTime, cancellationToken);
+        }
+
+        if (_renewal is { } renewal)
+        {
+            // With one in hand the look goes on while the database is slow or its disk full: all it writes is fenced, and routes need no lease.
+            if (_lease is not null)
+            {
+                await Task.WhenAny(renewal, Task.Delay(Patience, clock, cancellationToken));
+            }
+
+            if (_lease is null || renewal.IsCompleted)
+            {
+                _renewal = null;
+                _leaseRenewAt = now + (LeaseTime / 3);
+                try
+                {
+                    _lease = await renewal;
+                }
+                catch (Exception e) when (_lease is not null && !cancellationToken.IsCancellationRequested)
+                {
+                    logger.LogWarning(e, "The lease of the rollouts could not be renewed; looking at them all the same");
+                }
+            }
         }
 
         return _lease;
@@ -518,6 +735,11 @@ internal sealed class RolloutController(
         await base.StopAsync(cancellationToken);
         if (_lease is { } lease)
         {
+            foreach (var (id, live) in _live)
+            {
+                await KeepAsync(id, live, lease, cancellationToken);
+            }
+
             // A restarted server need not wait for the lease to run out.
             await leases.ReleaseAsync(lease, cancellationToken);
         }

@@ -24,6 +24,6 @@ public sealed class RolloutControls
         _reports.Of(await _controller.ResumeAsync(id, reason, by, cancellationToken), decisions: true);
 
     /// <summary>Begins the next step or, with <paramref name="toFull"/>, finishes.</summary>
-    public async Task<RolloutResponse> PromoteAsync(string id, string reason, bool toFull, Caller by, CancellationToken cancellationToken) =>
-        _reports.Of(await _controller.PromoteAsync(id, reason, toFull, by, cancellationToken), decisions: true);
+    public async Task<RolloutResponse> PromoteAsync(string id, string reason, bool toFull, int? fromStep, Caller by, CancellationToken cancellationToken) =>
+        _reports.Of(await _controller.PromoteAsync(id, reason, toFull, fromStep, by, cancellationToken), decisions: true);
 }

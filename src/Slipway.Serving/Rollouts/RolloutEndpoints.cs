@@ -49,5 +49,5 @@ internal static class RolloutEndpoints
         TypedResults.Ok(await controls.ResumeAsync(id, request.Reason, by, ct));
 
     internal static async Task<Ok<RolloutResponse>> Promote(string id, PromoteRolloutRequest request, RolloutControls controls, Caller by, CancellationToken ct) =>
-        TypedResults.Ok(await controls.PromoteAsync(id, request.Reason, request.ToFull, by, ct));
+        TypedResults.Ok(await controls.PromoteAsync(id, request.Reason, request.ToFull, request.FromStep, by, ct));
 }

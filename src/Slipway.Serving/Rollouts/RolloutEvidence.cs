@@ -14,6 +14,10 @@ internal sealed record RolloutEvidence(
     ArmEvidence Candidate, ArmEvidence Stable, PairEvidence? Pairs, IReadOnlyList<SkewEvidence> Skew, QualityEvidence Quality, bool Approved)
 {
     public static readonly RolloutEvidence None = new(ArmEvidence.None, ArmEvidence.None, null, [], QualityEvidence.None, false);
+
+    /// <summary>With what was counted earlier in the same step. The index of a feature is that of the values counted now, which have no histogram to add to.</summary>
+    public RolloutEvidence After(RolloutEvidence? earlier) => earlier is null ? this
+        : this with { Candidate = Candidate.Plus(earlier.Candidate), Stable = Stable.Plus(earlier.Stable), Pairs = Pairs is null ? null : Pairs.Plus(earlier.Pairs) };
 }
 
 /// <summary>One arm.</summary>
@@ -29,6 +33,10 @@ internal sealed record ArmEvidence(long Requests, long Errors, IReadOnlyList<Lat
 
     [JsonIgnore]
     public long Measured => Latency.Sum(bucket => bucket.Count);
+
+    public ArmEvidence Plus(ArmEvidence other) => new(
+        Requests + other.Requests, Errors + other.Errors,
+        [.. Latency.Concat(other.Latency).GroupBy(bucket => (bucket.FromUs, bucket.ToUs)).OrderBy(same => same.Key.FromUs).Select(same => new LatencyBucket(same.Key.FromUs, same.Key.ToUs, same.Sum(bucket => bucket.Count)))]);
 
     /// <summary>Last microsecond of the bucket that holds the quantile; NaN without requests.</summary>
     public double LatencyQuantileUs(double q)
@@ -64,7 +72,12 @@ internal sealed record LatencyBucket(double FromUs, double ToUs, long Count);
 /// <param name="MaxDifference">Largest |difference| since the shadow began.</param>
 /// <param name="Dropped">Requests not copied, because too many copies were waiting.</param>
 /// <param name="Incomparable">Requests not copied, because the candidate needs an input they do not hold.</param>
-internal sealed record PairEvidence(long Pairs, long Disagreements, double MeanDifference, double MaxDifference, long Dropped = 0, long Incomparable = 0);
+internal sealed record PairEvidence(long Pairs, long Disagreements, double MeanDifference, double MaxDifference, long Dropped = 0, long Incomparable = 0)
+{
+    public PairEvidence Plus(PairEvidence? other) => other is null || other.Pairs + other.Dropped + other.Incomparable == 0 ? this : new PairEvidence(
+        Pairs + other.Pairs, Disagreements + other.Disagreements, Pairs + other.Pairs == 0 ? 0 : ((Pairs * MeanDifference) + (other.Pairs * other.MeanDifference)) / (Pairs + other.Pairs),
+        Math.Max(MaxDifference, other.MaxDifference), Dropped + other.Dropped, Incomparable + other.Incomparable);
+}
 
 /// <summary>One feature's live values against each version's own training statistics.</summary>
 /// <param name="Feature">Its reference.</param>
@@ -86,13 +99,20 @@ internal sealed record QualityEvidence(long Pairs, double SumDifference, double 
 }
 
 /// <summary>Losses on the labelled answers of two arms that each answered requests of their own.</summary>
-/// <param name="Candidate">Answers of the candidate.</param>
-/// <param name="CandidateMean">Their mean loss.</param>
-/// <param name="CandidateVariance">Its sample variance; 0 below two answers.</param>
-/// <param name="Stable">Answers of the stable version.</param>
-/// <param name="StableMean">Their mean loss.</param>
-/// <param name="StableVariance">Its sample variance; 0 below two answers.</param>
-internal sealed record SplitEvidence(long Candidate, double CandidateMean, double CandidateVariance, long Stable, double StableMean, double StableVariance);
+/// <param name="Candidate">Keys, or requests without one, that the candidate answered: what was drawn, and so the independent observations.</param>
+/// <param name="CandidateMean">The mean loss of its answers.</param>
+/// <param name="CandidateVariance">The variance of that mean, times <paramref name="Candidate"/>; 0 below two.</param>
+/// <param name="Stable">As <paramref name="Candidate"/>, of the stable version.</param>
+/// <param name="StableMean">The mean loss of its answers.</param>
+/// <param name="StableVariance">As <paramref name="CandidateVariance"/>.</param>
+internal sealed record SplitEvidence(long Candidate, double CandidateMean, double CandidateVariance, long Stable, double StableMean, double StableVariance)
+{
+    /// <summary>Labelled answers of the candidate; null in evidence of before keys were told apart.</summary>
+    public long? CandidateAnswers { get; init; }
+
+    /// <summary>Labelled answers of the stable version.</summary>
+    public long? StableAnswers { get; init; }
+}
 
 /// <summary>Where a running rollout stands.</summary>
 /// <param name="Step">Index into the steps, from 0.</param>
@@ -102,6 +122,11 @@ internal sealed record RolloutState(int Step, DateTimeOffset StepStartedAt, Roll
 {
     public static RolloutState Of(RolloutRow row) => new(row.Step, row.StepStartedAt, row.Pause);
 }
+
+/// <summary>What a step has counted so far.</summary>
+/// <param name="Step">From 0.</param>
+/// <param name="Evidence">All of it.</param>
+internal sealed record CountedStep(int Step, RolloutEvidence Evidence);
 
 /// <summary>What the rules were asked beside the evidence; stored with the decision.</summary>
 internal sealed record DecisionMoment(RolloutState State, DateTimeOffset Now);

@@ -61,7 +61,8 @@ internal static class RolloutRules
         var test = new MeanDifferenceSequence(decision.Alpha, tightestAt: 10L * spec.Quality.MinLabels, minimumPerSide: Math.Max(100, spec.Quality.MinLabels));
         test.Merge(RunningMoments.Of(split.Candidate, split.CandidateMean, split.CandidateVariance), RunningMoments.Of(split.Stable, split.StableMean, split.StableVariance));
         var interval = test.Interval;
-        var seen = $"{split.Candidate} and {split.Stable} labelled answers";
+        var (answers, stableAnswers) = (split.CandidateAnswers ?? split.Candidate, split.StableAnswers ?? split.Stable);
+        var seen = $"{answers} and {stableAnswers} labelled answers{((answers, stableAnswers) == (split.Candidate, split.Stable) ? "" : $" to {split.Candidate} and {split.Stable} keys")}";
         // A loss: below is better.
         var (verdict, words) = !double.IsFinite(interval.Lower) ? (GateVerdict.Waiting, $"{seen}, of {test.MinimumPerSide} needed on each side")
             : interval.Upper < -decision.MinGain ? (GateVerdict.Quiet, $"promote the challenger: its {name} loss is lower by {Text(-interval.Upper)} to {Text(-interval.Lower)}, at least {Text(decision.MinGain)} was asked for, over {seen}")

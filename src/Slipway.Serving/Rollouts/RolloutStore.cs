@@ -84,6 +84,19 @@ internal sealed class RolloutStore(Database database)
             return row;
         }, cancellationToken);
 
+    /// <summary>What a running rollout had counted when it was last kept; null when it never was.</summary>
+    public CountedStep? Counted(string id) => database.Read(connection => connection.ExecuteScalar<string?>("SELECT counted FROM rollouts WHERE id = @id", new { id })) is { } json
+        ? JsonSerializer.Deserialize<CountedStep>(json, JsonDefaults.Options) : null;
+
+    /// <summary>Keeps what a running rollout has counted. Counters are no change of state: what is decided from them has its audit row.</summary>
+    public Task KeepCountsAsync(string id, CountedStep counted, Lease lease, CancellationToken cancellationToken) =>
+        database.WriteAsync(transaction =>
+        {
+            Leases.Demand(transaction, lease);
+            transaction.Connection.Execute(
+                "UPDATE rollouts SET counted = @json WHERE id = @id AND status = 'running' AND step = @Step", new { id, counted.Step, json = JsonSerializer.Serialize(counted, JsonDefaults.Options) });
+        }, cancellationToken);
+
     /// <summary>Throws while the model has a running rollout.</summary>
     public void RefuseSecond(string model) => database.Read<object?>(connection =>
     {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Contracts.Serving;
@@ -13,13 +14,13 @@ internal static class RolloutPagesEndpoints
     public static void MapRolloutPages(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/rollouts/{id}", (string id, HttpContext context) => PageRoute.Of<RolloutPage>(new { Id = id, MayOperate = MayOperate(context) }));
-        foreach (var (verb, typed, act) in ((string, bool, Func<RolloutControls, string, string, Caller, CancellationToken, Task<RolloutResponse>>)[])
+        foreach (var (verb, typed, act) in ((string, bool, Func<RolloutControls, string, string, int?, Caller, CancellationToken, Task<RolloutResponse>>)[])
             [
-                ("pause", false, (controls, id, reason, by, ct) => controls.PauseAsync(id, reason, by, ct)),
-                ("resume", false, (controls, id, reason, by, ct) => controls.ResumeAsync(id, reason, by, ct)),
-                ("promote", false, (controls, id, reason, by, ct) => controls.PromoteAsync(id, reason, toFull: false, by, ct)),
-                ("finish", true, (controls, id, reason, by, ct) => controls.PromoteAsync(id, reason, toFull: true, by, ct)),
-                ("abort", true, (controls, id, reason, by, ct) => controls.AbortAsync(id, reason, by, ct)),
+                ("pause", false, (controls, id, reason, _, by, ct) => controls.PauseAsync(id, reason, by, ct)),
+                ("resume", false, (controls, id, reason, _, by, ct) => controls.ResumeAsync(id, reason, by, ct)),
+                ("promote", false, (controls, id, reason, step, by, ct) => controls.PromoteAsync(id, reason, toFull: false, step, by, ct)),
+                ("finish", true, (controls, id, reason, _, by, ct) => controls.PromoteAsync(id, reason, toFull: true, null, by, ct)),
+                ("abort", true, (controls, id, reason, _, by, ct) => controls.AbortAsync(id, reason, by, ct)),
             ])
         {
             pages.MapPost($"/rollouts/{{id}}/{verb}", async (string id, HttpContext context, RolloutControls controls, RolloutReports reports, Caller by, CancellationToken ct) =>
@@ -33,7 +34,7 @@ internal static class RolloutPagesEndpoints
                         throw new SlipwayException(ErrorCode.InvalidArgument, $"Type the version, {rollout.Version}, to show that it is the one you mean to {verb}.");
                     }
 
-                    await act(controls, id, reason, by, ct);
+                    await act(controls, id, reason, int.TryParse(form["step"], NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : null, by, ct);
                     return Results.LocalRedirect($"/rollouts/{Uri.EscapeDataString(id)}");
                 }
                 catch (SlipwayException e) when (e.Code is ErrorCode.InvalidArgument or ErrorCode.PermissionDenied or ErrorCode.FailedPrecondition)

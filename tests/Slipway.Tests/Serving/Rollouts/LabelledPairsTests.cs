@@ -18,7 +18,7 @@ public sealed class LabelledPairsTests
         var start = TimeProvider.System.GetUtcNow().AddSeconds(-1);
         var (stable, shadow, candidate) = (new Arm(ArmRole.Stable, ServingFixtures.Model("1.0.0")), new Arm(ArmRole.Shadow, ServingFixtures.Model("1.1.0")), new Arm(ArmRole.Candidate, ServingFixtures.Model("1.1.0")));
         var now = start.AddSeconds(1).ToUnixTimeMilliseconds();
-        predictions.Append(stable, "a", now, [1, 2], 0.2f);
+        predictions.Append(stable, "a", now, [1, 2], 0.2f, key: "JFK");
         predictions.Append(shadow, "a", now, [1, 2], 0.6f);
         predictions.Append(stable, "b", now, [1, 2], 0.2f);
         predictions.Append(shadow, "b", now, [1, 2], 0.4f);
@@ -46,6 +46,51 @@ public sealed class LabelledPairsTests
         var split = brier.Split!;
         Assert.Equal((1, 2), (split.Candidate, split.Stable));
         Assert.Equal((0.09, 0.34, 0.18), (Math.Round(split.CandidateMean, 6), Math.Round(split.StableMean, 6), Math.Round(split.StableVariance, 6)));
+    }
+
+    [Fact]
+    public async Task Answers_to_one_key_are_one_observation_and_rows_of_one_request_too()
+    {
+        using var data = new TemporaryData();
+        await using var predictions = ServingFixtures.OpenLog(data);
+        await using var labels = new LabelLog(data.Options, TimeProvider.System, NullLogger<LabelLog>.Instance);
+        var start = TimeProvider.System.GetUtcNow().AddSeconds(-1);
+        var now = start.AddSeconds(1).ToUnixTimeMilliseconds();
+        var (stable, candidate) = (new Arm(ArmRole.Stable, ServingFixtures.Model("1.0.0")), new Arm(ArmRole.Candidate, ServingFixtures.Model("1.1.0")));
+        var random = new Random(3);
+        var truth = new List<Label>();
+        var losses = new List<(string Key, double Loss)>();
+        for (var i = 0; i < 300; i++)
+        {
+            // Some keys are always wrong and ask more often: their answers are alike.
+            var key = random.Next(10) < 6 ? random.Next(4) : 4 + random.Next(16);
+            var output = key % 3 == 0 ? 0.9f : 0.1f + (0.1f * random.NextSingle());
+            predictions.Append(candidate, $"c-{i}", now, [1, 2], output, key: $"key-{key}");
+            truth.Add(new Label($"c-{i}", 0, start));
+            losses.Add(($"key-{key}", (double)output * output));
+        }
+
+        foreach (var i in Enumerable.Range(0, 6))
+        {
+            predictions.Append(stable, $"s-{i / 3}#{i % 3}", now, [1, 2], 0.5f, key: "");
+            truth.Add(new Label($"s-{i / 3}#{i % 3}", 0, start));
+        }
+
+        await labels.AppendAsync("delay", truth, default);
+        var rollout = new RolloutRow("r1", "delay", "1.1.0", "1.0.0", "delay", 1, RolloutStatus.Running, 0, start, "ada", "", start, null, null, null);
+
+        var split = (await new LabelledPairs(predictions, labels).ReadAsync(rollout, QualityMetric.Brier, default)).Split!;
+
+        // The delta method by hand.
+        var units = losses.GroupBy(loss => loss.Key).Select(unit => (Answers: unit.Count(), Loss: unit.Sum(loss => loss.Loss))).ToList();
+        var mean = losses.Average(loss => loss.Loss);
+        var ofMean = units.Count / (units.Count - 1.0) * units.Sum(unit => Math.Pow(unit.Loss - (mean * unit.Answers), 2)) / Math.Pow(losses.Count, 2);
+        Assert.Equal((20, 300, 2, 6), (split.Candidate, split.CandidateAnswers, split.Stable, split.StableAnswers));
+        Assert.Equal((mean, ofMean * 20), (split.CandidateMean, split.CandidateVariance), (x, y) => Math.Abs(x.Item1 - y.Item1) < 1e-6 && Math.Abs(x.Item2 - y.Item2) < 1e-6);
+        // Taken as independent they would look far surer than they are.
+        var naive = losses.Sum(loss => Math.Pow(loss.Loss - mean, 2)) / 299 / 300;
+        Assert.True(ofMean > 3 * naive, $"{ofMean} and {naive}");
+        Assert.Equal((0.25, 0.0), (Math.Round(split.StableMean, 6), Math.Round(split.StableVariance, 6)));
     }
 
     [Fact]

@@ -39,6 +39,19 @@ public sealed class RolloutControlTests
         Assert.Equal(("ada", "talks with the airport"), Audit(host, id).Where(row => row.Action == "rollout.paused").Select(row => (row.Actor, row.Reason)).Single());
     }
 
+    [Fact, Trait("capability", "SRV-10")]
+    public async Task A_word_that_is_said_several_times_moves_the_rollout_once()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var id = (await host.BeginAsync()).Id;
+
+        var told = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => TellAsync(host, id, "promote", new { reason = "seen enough", from_step = 1 })));
+
+        Assert.Equal((1, 4), (told.Count(answer => answer.Item1 == 200), told.Count(answer => answer.Item1 == 409)));
+        Assert.Equal(1, host.Store.Get(id).Step);
+        Assert.Contains(told, answer => answer.Item2.ToString().Contains("is in step 2, not in step 1 as 'from_step' says", StringComparison.Ordinal));
+    }
+
     [Fact, Trait("capability", "SRV-13")]
     public async Task A_breach_takes_a_paused_rollout_back()
     {

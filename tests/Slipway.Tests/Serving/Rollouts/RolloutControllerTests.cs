@@ -5,6 +5,7 @@ using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Serving;
+using Slipway.Serving.Predictions;
 using Slipway.Serving.Rollouts;
 using Slipway.Storage;
 using Slipway.Storage.Audit;
@@ -165,6 +166,136 @@ public sealed class RolloutControllerTests
         Assert.Equal(before, Assignment(host));
         Assert.Equal(2, host.Store.Get(rollout.Id).Step);
         Assert.Equal(RolloutStatus.Completed, (await host.RunAsync(rollout.Id)).Status);
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task A_restarted_server_goes_on_counting_where_the_step_stood()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        await host.SendAndLookAsync(rollout.Id, 200);
+        var before = host.Controller.Latest(rollout.Id)!.Evidence;
+
+        await host.RestartAsync();
+        host.ServeStable();
+        await host.Controller.LookAtAllAsync(default);
+
+        var after = host.Controller.Latest(rollout.Id)!.Evidence;
+        Assert.True(before.Stable.Requests > 100 && before.Candidate.Requests > 0);
+        Assert.Equal((before.Candidate.Requests, before.Stable.Requests, before.Stable.Measured), (after.Candidate.Requests, after.Stable.Requests, after.Stable.Measured));
+        Assert.Equal(before.Stable.Latency, after.Stable.Latency);
+        await host.SendAndLookAsync(rollout.Id, 200);
+        var further = host.Controller.Latest(rollout.Id)!;
+        Assert.Equal((1, before.Candidate.Requests + before.Stable.Requests + 200), (further.Step, further.Evidence.Candidate.Requests + further.Evidence.Stable.Requests));
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task A_breach_goes_back_while_the_database_lets_nobody_write()
+    {
+        await using var host = await RolloutHost.StartAsync(Behaviour.Slow);
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        using var open = new ManualResetEventSlim();
+        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromSeconds(30)), default);
+        await Task.Delay(2000); // Longer than the lease is good without being renewed.
+        await host.SendAsync(3000);
+
+        var looks = Task.Run(async () =>
+        {
+            while (host.Store.Get(rollout.Id).Status == RolloutStatus.Running)
+            {
+                await host.Controller.LookAtAllAsync(default);
+            }
+        });
+        await ServingHost.UntilAsync(() => host.Router.Find(RolloutHost.Model)!.Candidate is null);
+
+        Assert.Equal(RolloutStatus.Running, host.Store.Get(rollout.Id).Status);
+        open.Set();
+        await blocked;
+        await looks;
+        Assert.Equal(RolloutStatus.RolledBack, host.Store.Get(rollout.Id).Status);
+        Assert.StartsWith("[latency]", host.Store.Get(rollout.Id).EndReason, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task A_person_stops_the_traffic_while_a_look_waits_for_the_database()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        using var open = new ManualResetEventSlim();
+        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromSeconds(30)), default);
+        await host.SendAsync(2000);
+        var look = host.Controller.LookAtAllAsync(default); // It wants to write that the step has passed.
+
+        var abort = host.Controller.AbortAsync(rollout.Id, "the airport called", RegistryHost.Ada, default);
+        await ServingHost.UntilAsync(() => host.Router.Find(RolloutHost.Model)!.Candidate is null);
+
+        open.Set();
+        await Task.WhenAll(blocked, look);
+        Assert.Equal(RolloutStatus.Aborted, (await abort).Status);
+        await host.Controller.LookAtAllAsync(default);
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Candidate);
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task Labels_that_cannot_be_read_keep_no_breach_from_going_back()
+    {
+        await using var host = await RolloutHost.StartAsync(Behaviour.Slow);
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        await host.SendAsync(3000);
+        foreach (var segment in host.Service<PredictionLog>().Segments(RolloutHost.Model, DateTimeOffset.MinValue, DateTimeOffset.MaxValue))
+        {
+            await File.WriteAllTextAsync(segment, "no Parquet");
+        }
+
+        var ended = await LookAsync(host, rollout.Id);
+
+        Assert.Equal(RolloutStatus.RolledBack, ended.Status);
+        Assert.StartsWith("[latency]", ended.EndReason, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("capability", "SRV-13")]
+    public async Task A_version_that_is_deleted_or_archived_under_the_rollout_ends_it()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+
+        await host.Registry.Registry.DeleteVersionAsync(RolloutHost.Model, host.Candidate, RegistryHost.Ada, default);
+        var ended = await LookAsync(host, rollout.Id);
+
+        Assert.Equal(RolloutStatus.RolledBack, ended.Status);
+        Assert.Equal($"Version {host.Candidate} was deleted during the rollout.", ended.EndReason);
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Candidate);
+    }
+
+    [Fact]
+    public async Task A_rollout_that_another_server_ended_takes_no_traffic_here()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var rollout = await host.BeginAsync();
+        await host.RunAsync(rollout.Id, untilStep: 1);
+        await ExecuteAsync(host, "UPDATE rollouts SET status = 'aborted', end_reason = 'elsewhere', ended_at_ms = 1");
+
+        await host.Controller.LookAtAllAsync(default);
+
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Candidate);
+    }
+
+    [Fact]
+    public async Task A_server_that_does_not_look_after_rollouts_starts_none()
+    {
+        await using var host = await RolloutHost.StartAsync();
+        var elsewhere = new Leases(host.Service<Database>());
+        Assert.NotNull(await elsewhere.TryAcquireAsync("rollouts", TimeSpan.FromMinutes(5), default));
+
+        var error = await Assert.ThrowsAsync<SlipwayException>(host.BeginAsync);
+
+        Assert.Contains("Another server on this database looks after the rollouts", error.Message, StringComparison.Ordinal);
+        Assert.Null(host.Router.Find(RolloutHost.Model)!.Shadow);
     }
 
     [Fact]

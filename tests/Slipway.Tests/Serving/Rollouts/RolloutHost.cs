@@ -74,7 +74,7 @@ internal sealed class RolloutHost : IAsyncDisposable
                 services.AddSingleton<PredictionLog>();
                 services.AddSingleton<LabelLog>();
                 services.AddSlipwayRollouts();
-                services.AddSingleton(new RolloutOptions { Interval = interval ?? TimeSpan.FromHours(1), QualityInterval = TimeSpan.Zero });
+                services.AddSingleton(new RolloutOptions { Interval = interval ?? TimeSpan.FromHours(1), QualityInterval = TimeSpan.Zero, QualityWait = TimeSpan.FromMinutes(1) });
             },
             app => app.MapSlipwayRollouts());
         var host = new RolloutHost(registry, behaviours);

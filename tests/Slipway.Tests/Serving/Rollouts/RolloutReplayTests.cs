@@ -26,7 +26,7 @@ public sealed class RolloutReplayTests
         {
             await host.RunAsync(id, untilStep: 1);
             await host.SendAndLookAsync(id, 500);
-            await (ending == "aborted" ? host.Controller.AbortAsync(id, "no longer wanted", RegistryHost.Ada, default) : host.Controller.PromoteAsync(id, "wanted now", toFull: true, RegistryHost.Ada, default));
+            await (ending == "aborted" ? host.Controller.AbortAsync(id, "no longer wanted", RegistryHost.Ada, default) : host.Controller.PromoteAsync(id, "wanted now", toFull: true, null, RegistryHost.Ada, default));
         }
 
         var replay = await ReplayAsync(host, id);

@@ -142,7 +142,7 @@ public sealed class RolloutStrategyTests
         Assert.Equal(0.5, host.Router.Find(RolloutHost.Model)!.Share);
         Assert.StartsWith("[decision] Undecided: the challenger's brier loss less the champion's is ", host.Controller.Latest(rollout.Id)!.Decision.Reason, StringComparison.Ordinal);
 
-        var ended = await host.Controller.PromoteAsync(rollout.Id, "the labels say so", toFull: false, Slipway.Tests.Registry.RegistryHost.Ada, Cancel);
+        var ended = await host.Controller.PromoteAsync(rollout.Id, "the labels say so", toFull: false, 2, Slipway.Tests.Registry.RegistryHost.Ada, Cancel);
         Assert.Equal(RolloutStatus.Completed, ended.Status);
         Assert.Equal(host.Candidate, host.Registry.Registry.FindInStage(RolloutHost.Model, Stage.Production)!.Version);
     }
