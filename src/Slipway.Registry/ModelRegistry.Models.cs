@@ -59,7 +59,13 @@ public sealed partial class ModelRegistry
                 throw new SlipwayException(ErrorCode.AlreadyExists, $"Registered Model (name={newName}) already exists.");
             }
 
+            foreach (var (version, _) in edges)
+            {
+                RefuseWhileRun(transaction, version, "renamed", exceptModel: name);
+            }
+
             ModelMove.Rename(transaction, name, newName);
+            transaction.Publish(NameGoneTopic, new { Model = name });
             foreach (var (version, into) in edges)
             {
                 var renamed = ModelVersionNode.Of(newName, version.Version);
@@ -111,7 +117,7 @@ public sealed partial class ModelRegistry
         var versions = VersionTable.Search(transaction.Connection, name, new VersionSearch());
         foreach (var version in versions)
         {
-            Delete(transaction, version, by);
+            Delete(transaction, version, by, withModel: true);
         }
 
         ModelTable.MarkDeleted(transaction, name);
@@ -163,6 +169,7 @@ public sealed partial class ModelRegistry
             PlaceTable.RecordAlias(transaction, model, alias, null, version.Version, by);
             VersionTable.Touch(transaction, version);
             transaction.Audit(by, "model_version.alias_deleted", version.Node, null, new { alias, version.Version });
+            transaction.Publish(NameGoneTopic, new { version.Model });
             WebhookEvents.AliasDeleted(transaction, model, row.IsPrompt, alias);
         }
     }, cancellationToken);
@@ -207,8 +214,21 @@ public sealed partial class ModelRegistry
         change(transaction);
     }, cancellationToken);
 
-    private static void Delete(WriteTransaction transaction, ModelVersionRecord version, Caller by)
+    // A chain loads what it runs by name and version each time a server starts.
+    private static void RefuseWhileRun(WriteTransaction transaction, ModelVersionRecord version, string what, string? exceptModel)
     {
+        var chains = Lineage.EdgesFrom(transaction.Connection, version.Node, int.MaxValue).Where(edge => edge is { Relation: "depends_on", To.Kind: NodeKinds.ModelVersion })
+            .Select(edge => edge.To.Id.Split('@')).Where(chain => chain[0] != exceptModel && VersionTable.Find(transaction.Connection, chain[0], chain[1]) is not null)
+            .Select(chain => string.Join('@', chain)).Order(StringComparer.Ordinal).ToList();
+        if (chains.Count > 0)
+        {
+            throw new SlipwayException(ErrorCode.FailedPrecondition, $"{version.Node} is a step of {string.Join(", ", chains)}; delete {(chains.Count == 1 ? "that version" : "those versions")} before it is {what}.");
+        }
+    }
+
+    private static void Delete(WriteTransaction transaction, ModelVersionRecord version, Caller by, bool withModel = false)
+    {
+        RefuseWhileRun(transaction, version, "deleted", exceptModel: withModel ? version.Model : null);
         if (version.Stage is Stage.Production)
         {
             throw new SlipwayException(ErrorCode.FailedPrecondition, $"{version.Node} is in production; archive it or put another version in its place before it is deleted.");
@@ -227,6 +247,7 @@ public sealed partial class ModelRegistry
         }
 
         VersionTable.MarkDeleted(transaction, version);
+        transaction.Publish(NameGoneTopic, new { version.Model });
         transaction.Audit(by, "model_version.deleted", version.Node, null,
             new { version.Number, version.Stage, version.RunId, version.Source, version.Aliases, files = version.Files.Select(file => new { file.Path, file.Sha256 }) });
     }

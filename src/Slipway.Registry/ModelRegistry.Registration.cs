@@ -1,5 +1,6 @@
 using System.Text;
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
 using Slipway.Registry.Formats;
 using Slipway.Registry.Stages;
@@ -25,6 +26,7 @@ public sealed partial class ModelRegistry
         var inspection = await new ModelInspector(blobs).InspectAsync(request, cancellationToken);
         inspection = inspection with { Profile = inspection.Profile with { Variant = variant } };
         var chain = inspection.Format == ModelFormat.Chain ? await ReadChainAsync(inspection.Files.First(file => file.Path == inspection.ServedPath).Sha256, cancellationToken) : null;
+        await CheckChainAsync(chain, by, cancellationToken);
         var report = request.EvaluationReportSha256 is { } sha256 ? ParseReport(await blobs.ReadVerifiedAsync(sha256, cancellationToken)) : null;
         for (var attempt = 0; ; attempt++)
         {
@@ -102,7 +104,7 @@ public sealed partial class ModelRegistry
         {
             if (VersionTable.Find(connection, model, part)?.ServedPath is null)
             {
-                throw new SlipwayException(ErrorCode.InvalidArgument, $"'files' has a chain that runs {model} {part}, which is not registered or holds no model file that this server can run; register it first.");
+                throw NotRun(model, part);
             }
         }
 
@@ -167,6 +169,49 @@ public sealed partial class ModelRegistry
         });
         transaction.Publish(VersionRegisteredTopic, new { version.Model, version.Version, version.Number, version.RunId });
         return version;
+    }
+
+    private static SlipwayException NotRun(string model, string version) =>
+        new(ErrorCode.InvalidArgument, $"'files' has a chain that runs {model} {version}, which is not registered or holds no model file that this server can run; register it first.");
+
+    // Whoever asks the chain asks its steps: only one who may ask them himself can let others do it, and to one who may not see a model it is not there.
+    private async Task CheckChainAsync(ModelChainFile? chain, Caller by, CancellationToken cancellationToken)
+    {
+        foreach (var (model, version) in chain?.Parts ?? [])
+        {
+            if (!by.Access.May(Permission.Read, Resource.Model(model)))
+            {
+                throw NotRun(model, version);
+            }
+
+            by.Access.Require(Permission.Predict, Resource.Model(model));
+        }
+
+        if (chain is not null && await CountRunsAsync(chain, [], cancellationToken) is > ModelChainFile.RunsMax and var runs)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument,
+                $"'files' has a chain whose steps, with those of the chains that it runs, come to {runs} runs for one request; at most {ModelChainFile.RunsMax} are made.");
+        }
+    }
+
+    // Of chains in chains each step counts as often as it runs, and each chain as one: ten that double each other are over a thousand runs.
+    private async Task<long> CountRunsAsync(ModelChainFile chain, Dictionary<(string, string), long> known, CancellationToken cancellationToken)
+    {
+        var runs = 0L;
+        foreach (var step in chain.Steps.Where(step => step.Model is not null))
+        {
+            var part = (step.Model!, step.Version!);
+            if (!known.TryGetValue(part, out var one))
+            {
+                one = database.Read(connection => VersionTable.Find(connection, step.Model!, step.Version!)) is { Format: ModelFormat.Chain, ServedSha256: { } file }
+                    ? 1 + await CountRunsAsync(await ReadChainAsync(file, cancellationToken), known, cancellationToken) : 1;
+                known[part] = one;
+            }
+
+            runs = Math.Min(runs + one, int.MaxValue);
+        }
+
+        return runs;
     }
 
     private async Task<ModelChainFile> ReadChainAsync(string sha256, CancellationToken cancellationToken) =>

@@ -31,6 +31,9 @@ public sealed partial class ModelRegistry(
     /// <summary>Topic of an <see cref="AliasChange"/>.</summary>
     public const string AliasChangedTopic = "registry.alias_changed";
 
+    /// <summary>Topic of <c>{model}</c>, when something by which versions of it are found is there no more: a version, an alias, or the model by this name.</summary>
+    public const string NameGoneTopic = "registry.name_gone";
+
     internal static readonly JsonSerializerOptions ReportOptions = new(JsonDefaults.Options) { RespectNullableAnnotations = true };
 
     // What a report's content says never changes, so that each is read once.

@@ -20,12 +20,17 @@ internal sealed class ModelLoader(
 {
     /// <summary>Loads a version by name.</summary>
     /// <exception cref="SlipwayException">NotFound; Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
-    public LoadedModel Load(string model, string version) =>
-        Load(registry.Find(model, version) ?? throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' has no version '{version}'."));
+    public LoadedModel Load(string model, string version) => Load(Find(model, version));
+
+    private ModelVersionRecord Find(string model, string version) =>
+        registry.Find(model, version) ?? throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' has no version '{version}'.");
 
     /// <summary>Loads a version.</summary>
     /// <exception cref="SlipwayException">Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
-    public LoadedModel Load(ModelVersionRecord version)
+    public LoadedModel Load(ModelVersionRecord version) => Load(version, []);
+
+    // A version that several steps run is loaded once.
+    private LoadedModel Load(ModelVersionRecord version, Dictionary<(string, string), LoadedModel> parts)
     {
         if (version is { Format: ModelFormat.Remote, ServedSha256: { } description })
         {
@@ -34,7 +39,7 @@ internal sealed class ModelLoader(
 
         if (version is { Format: ModelFormat.Chain, ServedSha256: { } chain })
         {
-            return Prepare(LoadChain(version, chain));
+            return Prepare(LoadChain(version, chain, parts));
         }
 
         var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
@@ -111,12 +116,22 @@ internal sealed class ModelLoader(
         { Backend = backend };
     }
 
-    private LoadedModel LoadChain(ModelVersionRecord version, string description)
+    private LoadedModel LoadPart(string model, string version, Dictionary<(string, string), LoadedModel> parts)
+    {
+        if (!parts.TryGetValue((model, version), out var loaded))
+        {
+            parts[(model, version)] = loaded = Load(Find(model, version), parts);
+        }
+
+        return loaded;
+    }
+
+    private LoadedModel LoadChain(ModelVersionRecord version, string description, Dictionary<(string, string), LoadedModel> parts)
     {
         var file = ModelChainFile.Parse(Encoding.UTF8.GetString(ReadVerified(version, "description", description)));
         try
         {
-            return new LoadedModel(version.Model, version.Version, new ChainModel(file, [.. file.Steps.Select(step => step.Model is { } model ? Load(model, step.Version!) : null)]));
+            return new LoadedModel(version.Model, version.Version, new ChainModel(file, [.. file.Steps.Select(step => step.Model is { } model ? LoadPart(model, step.Version!, parts) : null)]));
         }
         catch (Exception e) when (e is SlipwayException or OnnxException)
         {

@@ -11,7 +11,7 @@ namespace Slipway.Serving;
 internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry, ModelLoader loader, ModelFolder folder, ServingOptions options)
 {
     private readonly ConcurrentDictionary<(string Model, string Reference), Arm> _arms = new();
-    private readonly Lock _loading = new();
+    private readonly ConcurrentDictionary<(string Model, string Version), Lock> _loading = new(); // One load of each version, and none waits for another's.
     private int _forgotten; // How often: what was looked up before is not kept after.
 
     /// <summary>The named version, ready to score.</summary>
@@ -30,19 +30,16 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
             return new Arm(ArmRole.Direct, inFolder);
         }
 
-        lock (_loading)
+        var forgotten = Volatile.Read(ref _forgotten);
+        var record = registry.Find(model, reference) ?? throw new SlipwayException(ErrorCode.NotFound,
+            $"Request for unknown model: '{model}' has no version '{reference}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions lists those it has.");
+        lock (_loading.GetOrAdd((model, record.Version), _ => new Lock()))
         {
-            if (_arms.TryGetValue((model, reference), out known))
-            {
-                return known;
-            }
-
-            var forgotten = Volatile.Read(ref _forgotten);
-            var record = registry.Find(model, reference) ?? throw new SlipwayException(ErrorCode.NotFound,
-                $"Request for unknown model: '{model}' has no version '{reference}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions lists those it has.");
             if (_arms.Count >= options.PinnedVersionsMax)
             {
-                _arms.Clear(); // Rare, and loading again is cheap.
+                // Rare, and loading again is cheap.
+                _arms.Clear();
+                _loading.Clear();
             }
 
             // One and the same, by whatever name it is asked for.

@@ -270,7 +270,8 @@ public sealed class Lineage(Database database)
     internal static List<LineageEdge> EdgesTo(DbConnection connection, NodeRef node, int limit) =>
         Edges(connection, node, limit, "to_node", "from_node", (near, relation, far) => new LineageEdge(far, relation, near));
 
-    internal static List<LineageEdge> EdgesFrom(DbConnection connection, NodeRef node, int limit) =>
+    /// <summary>As the other overload, within a transaction.</summary>
+    public static IReadOnlyList<LineageEdge> EdgesFrom(DbConnection connection, NodeRef node, int limit) =>
         Edges(connection, node, limit, "from_node", "to_node", (near, relation, far) => new LineageEdge(near, relation, far));
 
     private static List<LineageEdge> Edges(DbConnection connection, NodeRef node, int limit, string near, string far, Func<NodeRef, string, NodeRef, LineageEdge> edge)

@@ -25,6 +25,9 @@ public sealed record ModelChainFile(ModelSignature Signature, IReadOnlyList<Chai
     /// <summary>What the file says it is.</summary>
     public const string Kind = "model_chain";
 
+    /// <summary>Runs of versions that one request may come to, those of chains that a chain runs included.</summary>
+    public const int RunsMax = 64;
+
     private const int StepsMax = 32;
 
     /// <summary>Reads a version's file.</summary>

@@ -17,7 +17,7 @@ namespace Slipway.Serving.Deployments;
 internal sealed class Deployer : BackgroundService
 {
     private const string Reader = "serving";
-    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic, ModelRegistry.DeprecationTopic, ModelRegistry.AliasChangedTopic, ModelRegistry.VersionRegisteredTopic];
+    private static readonly string[] Topics = [ModelRegistry.StageChangedTopic, ModelRegistry.DeprecationTopic, ModelRegistry.AliasChangedTopic, ModelRegistry.VersionRegisteredTopic, ModelRegistry.NameGoneTopic];
 
     private readonly ModelRouter _router;
     private readonly ModelRegistry _registry;
@@ -113,6 +113,11 @@ internal sealed class Deployer : BackgroundService
                 {
                     _loader.Notify(loaded);
                 }
+            }
+
+            foreach (var gone in events.Where(e => e.Topic == ModelRegistry.NameGoneTopic).Select(e => JsonSerializer.Deserialize<Named>(e.Payload, JsonDefaults.Options)!.Model).Distinct())
+            {
+                _pinned.Forget(gone);
             }
 
             // "latest" is another version now, or an alias.

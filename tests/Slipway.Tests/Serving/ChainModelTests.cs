@@ -1,4 +1,5 @@
 using Slipway.Contracts;
+using Slipway.Contracts.Identity;
 using Slipway.Contracts.Registry;
 using Slipway.Native.Onnx;
 using Slipway.Registry.Formats;
@@ -157,6 +158,83 @@ public sealed class ChainModelTests
         Assert.Contains(sentence, refused.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task What_a_chain_runs_is_neither_deleted_nor_renamed_before_the_chain_is_gone()
+    {
+        await using var host = await StartAsync();
+        var chain = await RegisterAsync(host, Ensemble);
+        foreach (var change in new Func<Task>[]
+        {
+            () => host.Registry.DeleteVersionAsync("scaler", "1.0.0", RegistryHost.Ada, Cancel),
+            () => host.Registry.DeleteModelAsync("scaler", RegistryHost.Ada, Cancel),
+            () => host.Registry.RenameModelAsync("scaler", "scaler-2", RegistryHost.Ada, Cancel),
+        })
+        {
+            var refused = await Assert.ThrowsAsync<SlipwayException>(change);
+            Assert.Equal(ErrorCode.FailedPrecondition, refused.Code);
+            Assert.StartsWith("model_version:scaler@1.0.0 is a step of eta@1.0.0; delete that version before it is ", refused.Message, StringComparison.Ordinal);
+        }
+
+        await host.Registry.DeleteVersionAsync("eta", chain.Version, RegistryHost.Ada, Cancel);
+        await host.Registry.DeleteModelAsync("scaler", RegistryHost.Ada, Cancel);
+        Assert.Null(host.Registry.Find("scaler", "1.0.0"));
+    }
+
+    [Fact]
+    public async Task Chains_that_double_each_other_are_refused_before_they_are_too_many_and_load_each_version_once()
+    {
+        await using var host = await StartAsync();
+        ModelVersionRecord? last = null;
+        SlipwayException? refused = null;
+        for (var i = 0; i < 8 && refused is null; i++)
+        {
+            var (part, output) = i == 0 ? ("model: scaler, version: 1.0.0, inputs: {IN: miles}", "OUT") : ($"model: twice-{i - 1}, version: 1.0.0, inputs: {{miles: miles}}", "km");
+            var yaml = $$"""
+                kind: model_chain
+                inputs: [{name: miles, datatype: FP32, shape: [-1, 2]}]
+                steps:
+                  - {name: one, {{part}}}
+                  - {name: two, {{part}}}
+                  - {name: both, mean: [one.{{output}}, two.{{output}}]}
+                outputs: [{name: km, datatype: FP32, shape: [-1, 2], from: both}]
+                """;
+            try
+            {
+                last = await RegisterAsync(host, yaml, $"twice-{i}");
+            }
+            catch (SlipwayException e)
+            {
+                refused = e;
+            }
+        }
+
+        // Runs double, and each chain is one more: 2, 6, 14, 30, 62, and 126 are too many.
+        Assert.Equal("twice-4", last!.Model);
+        Assert.Equal(ErrorCode.InvalidArgument, refused!.Code);
+        Assert.Contains("come to 126 runs for one request; at most 64 are made", refused.Message, StringComparison.Ordinal);
+        host.Router.SetStable(host.Area.Service<ModelLoader>().Load(last));
+        var (status, body) = await host.InferAsync(
+            new { inputs = new[] { new { name = "miles", shape = new[] { 1, 2 }, datatype = "FP32", data = new[] { 1f, 2f } } } }, "/v2/models/twice-4/infer");
+        Assert.True(status == 200, body.ToString());
+        Assert.Equal([2, 4], body.GetProperty("outputs")[0].GetProperty("data").EnumerateArray().Select(value => value.GetSingle()));
+    }
+
+    [Fact]
+    public async Task Who_may_not_ask_a_step_registers_no_chain_that_does()
+    {
+        await using var host = await StartAsync();
+        var permissions = new[] { Permission.Read, Permission.Write, Permission.Predict };
+        Caller With(GrantLevel level) => RegistryHost.Ada with { Access = new CallerAccess(Role.MlEngineer, permissions, grants: [new GrantedLevel(ResourceKind.Model, "scaler", null, level, false)]) };
+
+        var hidden = await Assert.ThrowsAsync<SlipwayException>(() => RegisterAsync(host, Ensemble, by: With(GrantLevel.NoPermissions)));
+        var seen = await Assert.ThrowsAsync<SlipwayException>(() => RegisterAsync(host, Ensemble, by: With(GrantLevel.Read)));
+
+        Assert.Contains("runs scaler 1.0.0, which is not registered or holds no model file", hidden.Message, StringComparison.Ordinal);
+        Assert.Equal(ErrorCode.PermissionDenied, seen.Code);
+        Assert.Contains("'predict' on model 'scaler'", seen.Message, StringComparison.Ordinal);
+        Assert.Empty(host.Registry.ListVersions("eta"));
+    }
+
     [Theory]
     [InlineData("inputs: {IN: miles}", "inputs: {IN: kilometres}", "'steps[0].inputs.IN' uses 'kilometres'")]
     [InlineData("inputs: {IN: miles}", "inputs: {IN: own.probability}", "uses 'own.probability'")] // Not before its step.
@@ -189,13 +267,13 @@ public sealed class ChainModelTests
     private static Task<(int Status, System.Text.Json.JsonElement Body)> InferAsync(ServingHost host, params float[] values) => host.InferAsync(
         new { inputs = new[] { new { name = "miles", shape = new[] { values.Length / 2, 2 }, datatype = "FP32", data = values } } }, "/v2/models/eta/infer");
 
-    private static async Task<ModelVersionRecord> RegisterAsync(ServingHost host, string yaml, string model = "eta")
+    private static async Task<ModelVersionRecord> RegisterAsync(ServingHost host, string yaml, string model = "eta", Caller? by = null)
     {
         var file = await host.Blobs.PutAsync(System.Text.Encoding.UTF8.GetBytes(yaml), Cancel);
         return await host.Registry.RegisterAsync(
             new RegisterVersion(
                 model, "minor", $"chain-{Interlocked.Increment(ref _runs)}", [new ArtifactFile("model.yaml", file.Sha256, file.SizeBytes)], null, null, null, null, null, new string('a', 64),
                 [new DatasetRef("flights", 1, new string('d', 64))]),
-            RegistryHost.Ada, default);
+            by ?? RegistryHost.Ada, default);
     }
 }

@@ -313,6 +313,31 @@ public sealed class DeploymentTests
         Assert.Same(pinned.Get(ServingHost.Model, "@champion"), pinned.Get(ServingHost.Model, second));
     }
 
+    [Fact]
+    public async Task A_name_that_is_deleted_answers_no_more()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var second = (await host.RegisterAsync(intercept: 1)).Version;
+        await host.Registry.SetAliasAsync(ServingHost.Model, "champion", "1.0.0", RegistryHost.Ada, default);
+        async Task<int> AskAsync(string name) => (await host.InferAsync(ServingHost.Matrix(1, 2), $"/v2/models/{ServingHost.Model}/versions/{name}/infer")).Status;
+        async Task UntilGoneAsync(string name)
+        {
+            for (var waited = 0; await AskAsync(name) != 404; waited++)
+            {
+                Assert.True(waited < 200, $"{name} goes on answering.");
+                await Task.Delay(20);
+            }
+        }
+
+        Assert.Equal((200, 200), (await AskAsync("@champion"), await AskAsync(second)));
+        await host.Registry.DeleteAliasAsync(ServingHost.Model, "champion", RegistryHost.Ada, default);
+        await host.Registry.DeleteVersionAsync(ServingHost.Model, second, RegistryHost.Ada, default);
+
+        await UntilGoneAsync("@champion");
+        await UntilGoneAsync(second);
+        Assert.Equal(200, await AskAsync("1.0.0"));
+    }
+
     [Fact, Trait("capability", "MON-10")]
     public async Task Traffic_is_shown_per_arm_over_time()
     {
