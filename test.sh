@@ -14,7 +14,7 @@ fi
 
 require_tools
 
-# What the tests need besides the product's own needs: the XGBoost library, a browser, PostgreSQL, Redis.
+# What the tests need besides the product's own needs: the XGBoost library, a browser, PostgreSQL, Redis, kubectl.
 packages=()
 [ -e /usr/lib/x86_64-linux-gnu/libxgboost.so.0 ] || [ -e /usr/lib/aarch64-linux-gnu/libxgboost.so.0 ] || packages+=(libxgboost0)
 command -v chromium >/dev/null || packages+=(chromium)
@@ -27,6 +27,7 @@ postgres_programs() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | ta
 [ -e /usr/bin/wrk ] || packages+=(wrk)
 [ -e /usr/bin/h2load ] || packages+=(nghttp2-client)
 [ -e /usr/bin/redis-server ] || packages+=(redis-server)
+command -v kubectl >/dev/null || packages+=(kubernetes-client)
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
     say "Without apt-get these are not installed, and the tests that need them are left out: ${packages[*]}."

@@ -49,8 +49,9 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
                 version.UseDefinitions(definitions, keepsQueue: true);
             }
 
-            _models[name] = loaded;
+            // In this order, and the other way round below: whoever finds no route finds why, and is not told that there is no such model.
             router.SetStable(loaded.Versions[loaded.Versions.Keys.Max()], reason: "the model repository has it");
+            _models[name] = loaded;
             return null;
         }
     }
@@ -66,12 +67,12 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
                 return false;
             }
 
+            _models[name] = FolderModel.Unloaded;
             if (before.Fault is null)
             {
                 router.Remove(name, "it was unloaded over the protocol");
             }
 
-            _models[name] = FolderModel.Unloaded;
             return true;
         }
     }

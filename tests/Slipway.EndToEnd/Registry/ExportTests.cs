@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Net;
 using System.Text.Json;
 using YamlDotNet.RepresentationModel;
 
@@ -51,11 +53,88 @@ public sealed class ExportTests
             await System.Formats.Tar.TarFile.ExtractToDirectoryAsync($"{to}.tar", unpacked, overwriteFiles: false, Cancel);
             Assert.Equal(await File.ReadAllBytesAsync(Path.Combine(to, "models", "late-parcel", "1", "model.onnx"), Cancel), await File.ReadAllBytesAsync(Path.Combine(unpacked, "models", "late-parcel", "1", "model.onnx"), Cancel));
             CheckManifests(to);
+            await CheckWithKubectlAsync(Path.Combine(to, "kubernetes", "slipway.yaml"));
         }
         finally
         {
             Directory.Delete(place, recursive: true);
         }
+    }
+
+    // kubectl asks a cluster which kinds there are even when it sends nothing; these are the answers of Kubernetes 1.32.
+    private static async Task CheckWithKubectlAsync(string manifest)
+    {
+        Assert.SkipWhen(!Environment.GetEnvironmentVariable("PATH")!.Split(':').Any(folder => File.Exists(Path.Combine(folder, "kubectl"))), "kubectl is not installed.");
+        using var cluster = new HttpListener();
+        var address = new Uri($"http://127.0.0.1:{SlipwayProgram.FreePort().ToString(CultureInfo.InvariantCulture)}/");
+        cluster.Prefixes.Add(address.ToString());
+        cluster.Start();
+        var answering = Task.Run(async () =>
+        {
+            while (await cluster.GetContextAsync() is { } context)
+            {
+                var answer = Discovery(context.Request.Url!.AbsolutePath);
+                context.Response.StatusCode = answer is null ? 404 : 200;
+                context.Response.ContentType = "application/json";
+                context.Response.Close(JsonSerializer.SerializeToUtf8Bytes(answer ?? new { kind = "Status", status = "Failure", code = 404 }), willBlock: false);
+            }
+        }, Cancel);
+
+        var taken = await KubectlAsync(address, manifest);
+        Assert.Equal(["deployment.apps", "service", "horizontalpodautoscaler.autoscaling", "poddisruptionbudget.policy"], taken.Select(line => line.Split('/')[0]));
+        Assert.All(taken, line => Assert.EndsWith("/late-parcel created (dry run)", line, StringComparison.Ordinal));
+
+        // It would say so if it did not know a kind.
+        var wrong = Path.Combine(Path.GetDirectoryName(manifest)!, "wrong.yaml");
+        await File.WriteAllTextAsync(wrong, (await File.ReadAllTextAsync(manifest, Cancel)).Replace("policy/v1", "policy/v9", StringComparison.Ordinal), Cancel);
+        Assert.Contains("PodDisruptionBudget", string.Join('\n', await KubectlAsync(address, wrong, fails: true)), StringComparison.Ordinal);
+        cluster.Stop();
+        await answering.ContinueWith(_ => { }, TaskScheduler.Default); // Stopping ends it with an exception.
+    }
+
+    private static async Task<string[]> KubectlAsync(Uri cluster, string manifest, bool fails = false)
+    {
+        using var process = Process.Start(new ProcessStartInfo("kubectl", ["create", "--dry-run=client", "--validate=false", "--server", cluster.ToString(), "-f", manifest])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            Environment = { ["HOME"] = Path.GetDirectoryName(manifest)!, ["KUBECONFIG"] = "/dev/null" },
+        })!;
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
+        await process.WaitForExitAsync(Cancel);
+        Assert.True(process.ExitCode == 0 != fails, $"{await output}{await error}");
+        return (fails ? await error : await output).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    private static object? Discovery(string path)
+    {
+        static object Resources(string group, params (string Name, string Kind)[] kinds) => new
+        {
+            kind = "APIResourceList",
+            apiVersion = "v1",
+            groupVersion = group,
+            resources = kinds.Select(one => new { name = one.Name, singularName = "", namespaced = true, kind = one.Kind, verbs = new[] { "create", "get", "list", "patch" } }),
+        };
+        return path switch
+        {
+            "/api" => new { kind = "APIVersions", versions = new[] { "v1" } },
+            "/apis" => new
+            {
+                kind = "APIGroupList",
+                apiVersion = "v1",
+                groups = new[] { ("apps", "v1"), ("autoscaling", "v2"), ("policy", "v1") }.Select(group => new
+                {
+                    name = group.Item1,
+                    versions = new[] { new { groupVersion = $"{group.Item1}/{group.Item2}", version = group.Item2 } },
+                    preferredVersion = new { groupVersion = $"{group.Item1}/{group.Item2}", version = group.Item2 },
+                }),
+            },
+            "/api/v1" => Resources("v1", ("services", "Service")),
+            "/apis/apps/v1" => Resources("apps/v1", ("deployments", "Deployment")),
+            "/apis/autoscaling/v2" => Resources("autoscaling/v2", ("horizontalpodautoscalers", "HorizontalPodAutoscaler")),
+            "/apis/policy/v1" => Resources("policy/v1", ("poddisruptionbudgets", "PodDisruptionBudget")),
+            _ => null,
+        };
     }
 
     private static void CheckManifests(string folder)
