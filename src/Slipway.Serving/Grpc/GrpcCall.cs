@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Globalization;
-using System.IO.Compression;
 using System.IO.Pipelines;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Connections;
@@ -10,6 +9,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Slipway.Contracts;
+using Slipway.Serving.Protocol;
 
 namespace Slipway.Serving.Grpc;
 
@@ -91,7 +91,7 @@ internal sealed class GrpcCall : IDisposable
             if (TryTake(read.Buffer, out var compressed, out var message))
             {
                 var end = message.End;
-                var parsed = Parse(parser, compressed ? Inflate(message) : message);
+                var parsed = Parse(parser, compressed ? await InflateAsync(message) : message);
                 reader.AdvanceTo(end);
                 return parsed;
             }
@@ -237,35 +237,22 @@ internal sealed class GrpcCall : IDisposable
         }
     }
 
-    private ReadOnlySequence<byte> Inflate(in ReadOnlySequence<byte> message)
+    private async ValueTask<ReadOnlySequence<byte>> InflateAsync(ReadOnlySequence<byte> message)
     {
         var encoding = _context.Request.Headers["grpc-encoding"].ToString();
-        using var packed = new MemoryStream(message.ToArray());
-        using Stream stream = encoding switch
+        if (encoding is not ("gzip" or "deflate"))
         {
-            "gzip" => new GZipStream(packed, CompressionMode.Decompress),
-            "deflate" => new ZLibStream(packed, CompressionMode.Decompress),
-            _ => throw new SlipwayException(ErrorCode.NotImplemented, $"grpc-encoding '{encoding}' is not taken here; send gzip, deflate or no encoding."),
-        };
-        var bytes = new ArrayBufferWriter<byte>(16 * 1024);
-        try
-        {
-            int read;
-            while ((read = stream.Read(bytes.GetSpan(16 * 1024))) > 0)
-            {
-                bytes.Advance(read);
-                if (bytes.WrittenCount > _messageBytesMax)
-                {
-                    throw TooLarge("The message, once inflated,");
-                }
-            }
-        }
-        catch (InvalidDataException)
-        {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"A message is not {encoding} data, as its grpc-encoding says.");
+            throw new SlipwayException(ErrorCode.NotImplemented, $"grpc-encoding '{encoding}' is not taken here; send gzip, deflate or no encoding.");
         }
 
-        return new ReadOnlySequence<byte>(bytes.WrittenMemory);
+        using var packed = new MemoryStream(message.ToArray());
+        var (bytes, fault) = await CompressedBody.ReadAsync(packed, encoding, _messageBytesMax, Cancelled);
+        return fault switch
+        {
+            InflateFault.None => new ReadOnlySequence<byte>(bytes),
+            InflateFault.TooLarge => throw TooLarge("The message, once inflated,"),
+            _ => throw new SlipwayException(ErrorCode.InvalidArgument, $"A message {CompressedBody.Words(fault, encoding)}, as its grpc-encoding says."),
+        };
     }
 
     private SlipwayException TooLarge(string what) => new(ErrorCode.TooLarge, $"{what} is over the limit of {_messageBytesMax} bytes; send fewer rows at a time.");

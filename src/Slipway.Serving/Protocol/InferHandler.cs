@@ -34,7 +34,7 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
         if (context.Request.Headers.ContentEncoding.Count > 0)
         {
-            await AnswerAsync(context, model, named, await InflateAsync(context.Request, options.BodyBytesMax));
+            await AnswerAsync(context, model, named, new ReadOnlySequence<byte>(await CompressedBody.ReadAsync(context.Request, options.BodyBytesMax)));
             return;
         }
 
@@ -68,38 +68,6 @@ internal sealed class InferHandler(Inference inference, ServingOptions options)
 
             reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
-    }
-
-    /// <summary>A compressed body as it was before, never more of it than may be sent uncompressed.</summary>
-    /// <exception cref="SlipwayException">InvalidArgument: it is not what its header says; TooLarge.</exception>
-    public static async Task<ReadOnlySequence<byte>> InflateAsync(HttpRequest request, long bytesMax)
-    {
-        var encoding = request.Headers.ContentEncoding.ToString();
-        await using Stream body = encoding switch
-        {
-            "gzip" => new GZipStream(request.Body, CompressionMode.Decompress),
-            "deflate" => new ZLibStream(request.Body, CompressionMode.Decompress),
-            _ => throw new SlipwayException(ErrorCode.InvalidArgument, $"Content-Encoding '{encoding}' is not taken here; send gzip, deflate or no encoding."),
-        };
-        var bytes = new ArrayBufferWriter<byte>(16 * 1024);
-        try
-        {
-            int read;
-            while ((read = await body.ReadAsync(bytes.GetMemory(16 * 1024), request.HttpContext.RequestAborted)) > 0)
-            {
-                bytes.Advance(read);
-                if (bytes.WrittenCount > bytesMax)
-                {
-                    throw new SlipwayException(ErrorCode.TooLarge, TooLarge(bytesMax));
-                }
-            }
-        }
-        catch (InvalidDataException)
-        {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"The body is not {encoding} data, as its Content-Encoding says; send it whole, or without the header.");
-        }
-
-        return new ReadOnlySequence<byte>(bytes.WrittenMemory);
     }
 
     public static string TooLarge(long bytesMax) => $"The body is over the limit of {bytesMax.ToString("N0", CultureInfo.InvariantCulture)} bytes; send fewer rows per request.";

@@ -261,7 +261,7 @@ internal static class RowsEndpoints
         var bytesMax = context.RequestServices.GetRequiredService<ServingOptions>().BodyBytesMax;
         if (context.Request.Headers.ContentEncoding.Count > 0)
         {
-            return (await InferHandler.InflateAsync(context.Request, bytesMax)).First;
+            return await CompressedBody.ReadAsync(context.Request, bytesMax);
         }
 
         using var body = new MemoryStream();

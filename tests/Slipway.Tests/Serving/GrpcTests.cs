@@ -256,7 +256,7 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
     [InlineData("deflate")]
     public async Task Compressed_messages_are_read_up_to_the_limit(string encoding)
     {
-        byte[] Pack(byte[] plain)
+        byte[] Pack(byte[] plain, int cut = 0)
         {
             var packed = new MemoryStream();
             using (Stream stream = encoding == "gzip" ? new GZipStream(packed, CompressionLevel.Fastest) : new ZLibStream(packed, CompressionLevel.Fastest))
@@ -264,13 +264,15 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
                 stream.Write(plain);
             }
 
-            return GrpcServer.Frame(packed.ToArray(), flag: 1);
+            return GrpcServer.Frame(packed.ToArray()[..^cut], flag: 1);
         }
 
         void Say(HttpRequestMessage request) => request.Headers.Add("grpc-encoding", encoding);
         Assert.Equal(0, (await server.SendAsync("ModelInfer", Pack(Simple().ToByteArray()), change: Say)).Status);
         Assert.Equal(8, (await server.SendAsync("ModelInfer", Pack(new byte[100 << 20]), change: Say)).Status);
         Assert.Equal(3, (await server.SendAsync("ModelInfer", GrpcServer.Frame([1, 2, 3, 4], flag: 1), change: Say)).Status);
+        var (status, message, _) = await server.SendAsync("ModelInfer", Pack(Simple().ToByteArray(), cut: 3), change: Say);
+        Assert.Equal((3, $"A message ends before its {encoding} data does, as its grpc-encoding says."), (status, message));
     }
 
     [Fact]
