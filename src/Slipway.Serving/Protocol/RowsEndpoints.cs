@@ -39,7 +39,7 @@ internal static class RowsEndpoints
         var access = CallerIdentity.Of(context.User)!.Access;
         var model = context.Request.Query["model"] is [{ Length: > 0 } named] ? named : TheOnlyModel(context.RequestServices.GetRequiredService<ModelRouter>(), access);
         access.Require(Permission.Predict, Resource.Model(model));
-        if (!MediaTypeHeaderValue.TryParse(context.Request.ContentType, out var type) || type.MediaType is not ("application/json" or "text/csv")
+        if (!MediaTypeHeaderValue.TryParse(context.Request.ContentType, out var type) || type.MediaType?.ToLowerInvariant() is not ("application/json" or "text/csv")
             || type.Parameters.Any(parameter => !(parameter.Name.Equals("charset", StringComparison.OrdinalIgnoreCase) && parameter.Value?.Trim('"').Equals("utf-8", StringComparison.OrdinalIgnoreCase) is true)))
         {
             await ErrorAsync(context, StatusCodes.Status415UnsupportedMediaType,
@@ -51,7 +51,7 @@ internal static class RowsEndpoints
         try
         {
             await AnswerAsync(context, model, context.Request.Query["version"],
-                loaded => type.MediaType == "text/csv" ? new RowsReader(loaded).ReadCsv(body.Span) : new RowsReader(loaded).ReadMlflow(body),
+                loaded => type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase) ? new RowsReader(loaded).ReadCsv(body.Span) : new RowsReader(loaded).ReadMlflow(body),
                 (json, outputs) =>
                 {
                     json.WritePropertyName("predictions");

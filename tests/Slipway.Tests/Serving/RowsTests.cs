@@ -92,6 +92,12 @@ public sealed class RowsTests(RowsTests.Models models) : IClassFixture<RowsTests
             Assert.Equal(HttpStatusCode.UnsupportedMediaType, (await PostAsync($"/invocations?model={ServingHost.Model}", Body, type)).Response.StatusCode);
         }
 
+        foreach (var type in (string[])["APPLICATION/JSON", "application/Json; CHARSET=\"UTF-8\""])
+        {
+            Assert.Equal(HttpStatusCode.OK, (await PostAsync($"/invocations?model={ServingHost.Model}", Body, type)).Response.StatusCode);
+        }
+
+        Assert.Equal(HttpStatusCode.OK, (await PostAsync($"/invocations?model={ServingHost.Model}", "flight:distance,calendar:hour\n100,1\n", "Text/CSV")).Response.StatusCode);
         // One model is in service here, so that it need not be named.
         Assert.Equal(HttpStatusCode.OK, (await PostAsync("/invocations", Body)).Response.StatusCode);
         Assert.Equal(HttpStatusCode.NotFound, (await PostAsync("/invocations?model=nothing", Body)).Response.StatusCode);
