@@ -173,6 +173,11 @@ internal static class RowsEndpoints
         if (fault is not null)
         {
             response.StatusCode = outcome.Status;
+            if (outcome.RetryAfterSeconds > 0)
+            {
+                response.Headers.RetryAfter = outcome.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+            }
+
             WriteError(context, fault);
             return;
         }

@@ -248,6 +248,14 @@ public sealed class RemoteModelTests
         Assert.InRange(response.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 50, 60);
         Assert.Equal(CircuitBreaker.FailuresMax, backend.Requests.Count);
         Assert.Equal((6, 6), (Served(host).Requests, Served(host).Errors));
+
+        foreach (var path in (string[])["/invocations", $"/v1/models/{ServingHost.Model}:predict"])
+        {
+            using var content = new StringContent("""{"instances":[[1,2]]}""", System.Text.Encoding.UTF8, "application/json");
+            using var other = await host.Area.Client.PostAsync(new Uri(path, UriKind.Relative), content, Cancel);
+            Assert.Equal(503, (int)other.StatusCode);
+            Assert.InRange(other.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 50, 60);
+        }
     }
 
     [Fact]
