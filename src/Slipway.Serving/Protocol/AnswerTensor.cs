@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Text.Json;
@@ -26,6 +27,25 @@ internal sealed record AnswerTensor(string Name, Datatype Datatype, long[] Shape
             _ => null,
         };
         return fault is null ? null : $"Output '{Name}' {fault}";
+    }
+
+    /// <summary>Why nested lists cannot carry it, without the way out; null when they can. Where it has no values, a few bytes of shape may stand for any number of lists.</summary>
+    /// <param name="listsMax">Most lists without a value in any of them.</param>
+    public string? CheckLists(long listsMax)
+    {
+        if (!Shape.Contains(0))
+        {
+            return null;
+        }
+
+        var (lists, all) = (1L, 1L);
+        for (var i = 0; Shape[i] != 0 && all <= listsMax; i++)
+        {
+            lists = Shape[i] > listsMax ? listsMax + 1 : lists * Shape[i];
+            all += lists;
+        }
+
+        return all <= listsMax ? null : $"Output '{Name}' has the shape {TensorReader.Shown(Shape)}: more than {listsMax.ToString("N0", CultureInfo.InvariantCulture)} lists without a value in any of them";
     }
 
     /// <summary>Writes the element at <paramref name="at"/>, and moves it to the next.</summary>

@@ -17,6 +17,9 @@ namespace Slipway.Serving.Protocol;
 /// <summary>Maps the protocols of MLflow's scoring server and of TensorFlow Serving. Each request goes the way of all others.</summary>
 internal static class RowsEndpoints
 {
+    // As many as any real answer has; a shape such as [2147483648, 0] would be an answer without an end.
+    private const long EmptyListsMax = 1_000_000;
+
     private static readonly JsonWriterOptions Relaxed = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static void MapRows(this IEndpointRouteBuilder app)
@@ -149,7 +152,7 @@ internal static class RowsEndpoints
         if (fault is null)
         {
             var outputs = mine.Outputs(outcome.Arm!.Model);
-            if (outputs.Select(output => output.CheckJson()).FirstOrDefault(found => found is not null) is { } uncarried)
+            if (outputs.Select(output => output.CheckJson() ?? output.CheckLists(EmptyListsMax)).FirstOrDefault(found => found is not null) is { } uncarried)
             {
                 outcome = inference.Uncarried(mine, outcome, $"{uncarried}; POST to /v2/models/{Uri.EscapeDataString(model)}/infer and ask for it as bytes.");
                 fault = outcome.Message;

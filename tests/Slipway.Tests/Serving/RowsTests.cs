@@ -124,6 +124,20 @@ public sealed class RowsTests(RowsTests.Models models) : IClassFixture<RowsTests
         }
     }
 
+    [Theory]
+    [InlineData("/invocations?model=table&version=1.0.0", "inputs", "predictions")]
+    [InlineData("/v1/models/table/versions/1.0.0:predict", "inputs", "outputs")]
+    [InlineData("/v1/models/table/versions/1.0.0:predict", "instances", "predictions")]
+    public async Task An_answer_of_lists_without_values_has_an_end(string path, string given, string answered)
+    {
+        var (_, few) = await PostAsync(path, $$"""{"{{given}}":[[],[]]}""");
+        Assert.Equal("[[],[]]", few.GetProperty(answered).GetRawText());
+
+        var (response, answer) = await PostAsync(path, $$"""{"{{given}}":[{{string.Join(',', Enumerable.Repeat("[]", 1_000_000))}}]}""");
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains("Output 'OUT' has the shape [1000000, 0]: more than 1,000,000 lists without a value in any of them; POST to /v2/models/table/infer and ask for it as bytes.", answer.ToString(), StringComparison.Ordinal);
+    }
+
     private async Task<(HttpResponseMessage Response, JsonElement Answer)> PostAsync(string path, string body, string type = "application/json")
     {
         using var content = new ByteArrayContent(Encoding.UTF8.GetBytes(body));
@@ -143,6 +157,7 @@ public sealed class RowsTests(RowsTests.Models models) : IClassFixture<RowsTests
             await Host.RegisterTensorsAsync(TensorModels.SumAndDifference(OnnxElementType.Float, "batch", -1, 2), "pair");
             await Host.RegisterTensorsAsync(TensorModels.Echo(OnnxElementType.String, -1), "texts");
             await Host.RegisterTensorsAsync(TensorModels.Classifier(), "classifier");
+            await Host.RegisterTensorsAsync(TensorModels.Echo(OnnxElementType.Float, -1, -1), "table");
         }
 
         public ValueTask DisposeAsync() => Host.DisposeAsync();
