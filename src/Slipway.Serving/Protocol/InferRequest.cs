@@ -681,7 +681,7 @@ internal sealed partial class InferRequest
         return null;
     }
 
-    /// <summary>The values, nested or flat, in row order.</summary>
+    /// <summary>The values in row order: flat, or nested as their shape.</summary>
     private string? ReadData(ref Utf8JsonReader reader, ref Tensor target)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
@@ -692,16 +692,50 @@ internal sealed partial class InferRequest
         var width = _model.FeatureNames.Count;
         var expected = target.Form == Form.Matrix ? Rows * width : Rows;
         var count = 0;
+        var lists = 0;
+        var end = expected; // Values there may be when the list that is being read has ended.
         var depth = reader.CurrentDepth;
         while (reader.Read() && !(reader.TokenType == JsonTokenType.EndArray && reader.CurrentDepth == depth))
         {
-            if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.EndArray)
+            if (reader.TokenType == JsonTokenType.StartArray)
             {
+                // All values in lists or none, and no lists in those.
+                if (reader.CurrentDepth != depth + 1)
+                {
+                    return Misnested(target, $"data[{Text(lists - 1)}] holds a list");
+                }
+
+                if (target.Rank == 1 || (lists == 0 && count > 0))
+                {
+                    return Misnested(target, $"data[{Text(count)}] is a list");
+                }
+
+                if (lists == Rows)
+                {
+                    return Misnested(target, $"data holds more than {TensorReader.Counted(Rows, "list")}");
+                }
+
+                end = ++lists * target.Columns;
                 continue;
             }
 
-            if (count == expected)
+            if (reader.TokenType == JsonTokenType.EndArray)
             {
+                if (count != end)
+                {
+                    return Misnested(target, $"data[{Text(lists - 1)}] holds {TensorReader.Counted(count + target.Columns - end, "value")}");
+                }
+
+                continue;
+            }
+
+            if (count == end)
+            {
+                if (lists > 0)
+                {
+                    return Misnested(target, reader.CurrentDepth == depth + 1 ? $"data[{Text(lists)}] is no list" : $"data[{Text(lists - 1)}] holds more than {TensorReader.Counted(target.Columns, "value")}");
+                }
+
                 count++;
                 break;
             }
@@ -722,9 +756,12 @@ internal sealed partial class InferRequest
         }
 
         return count == expected ? null
+            : lists > 0 ? Misnested(target, $"data holds {TensorReader.Counted(lists, "list")}")
             : count > expected ? $"'{NameOf(target)}'.data holds more values than its shape {ShapeOf(target)} says ({Text(expected)}); send as many as the shape says."
             : $"'{NameOf(target)}'.data holds {Text(count)} values, but its shape {ShapeOf(target)} says {Text(expected)}; send as many as the shape says.";
     }
+
+    private string Misnested(in Tensor target, string how) => $"'{NameOf(target)}'.{how}, but its shape is {ShapeOf(target)}; {TensorReader.SendAsShaped}.";
 
     private static bool TryReadFloat(ref Utf8JsonReader reader, ref float value) =>
         reader.TokenType == JsonTokenType.Number && reader.TryGetSingle(out value) && float.IsFinite(value);

@@ -25,6 +25,9 @@ internal static class TensorReader
     private const int NameMax = 1024;
     private const string Send = "send name, shape, datatype and data";
 
+    /// <summary>What is advised to whoever nests data otherwise than its shape.</summary>
+    public const string SendAsShaped = "send the values flat, or nested as the shape says";
+
     /// <summary>Reads a body.</summary>
     /// <param name="body">The whole of it.</param>
     /// <param name="headerLength">Bytes of its JSON, which tensors follow; null when it is JSON to its end.</param>
@@ -89,12 +92,12 @@ internal static class TensorReader
         }
     }
 
-    /// <summary>Reads a list of values, flat or nested, from JSON that has been parsed before.</summary>
+    /// <summary>Reads a list of values, flat or nested in whatever way, from JSON that has been parsed before.</summary>
     public static string? ReadValues(ReadOnlySpan<byte> json, string what, Datatype datatype, int count, out byte[] bytes)
     {
         var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = NestingMax });
         reader.Read();
-        return ReadData(ref reader, what, datatype, count, out bytes);
+        return ReadData(ref reader, what, datatype, null, count, out bytes);
     }
 
     /// <summary>A body without JSON: the bytes of a model's one input.</summary>
@@ -155,6 +158,9 @@ internal static class TensorReader
         ? $"JSON nesting depth exceeds maximum allowed limit ({NestingMax}); send 'data' flat, or nested as its shape says."
         : string.Create(CultureInfo.InvariantCulture,
             $"The body is not valid JSON (line {(e.LineNumber ?? 0) + 1}, byte {e.BytePositionInLine ?? 0}); send an object such as {{\"inputs\": [{{\"name\", \"shape\", \"datatype\", \"data\"}}]}}.");
+
+    /// <summary>Such as "2 values".</summary>
+    public static string Counted(long count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
     public static string Shown(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
 
@@ -521,7 +527,7 @@ internal static class TensorReader
                 return wrong;
             }
         }
-        else if (ReadData(ref data, $"'{name}'.data", datatype, count, out bytes) is { } unreadable)
+        else if (ReadData(ref data, $"'{name}'.data", datatype, shape, count, out bytes) is { } unreadable)
         {
             return unreadable;
         }
@@ -591,8 +597,8 @@ internal static class TensorReader
         return null;
     }
 
-    /// <summary>The values, nested or flat, in row order.</summary>
-    private static string? ReadData(ref Utf8JsonReader reader, string what, Datatype datatype, int count, out byte[] bytes)
+    /// <summary>The values, flat, or nested as their shape; without one, nested in whatever way.</summary>
+    private static string? ReadData(ref Utf8JsonReader reader, string what, Datatype datatype, long[]? shape, int count, out byte[] bytes)
     {
         bytes = [];
         if (reader.TokenType != JsonTokenType.StartArray)
@@ -607,11 +613,19 @@ internal static class TensorReader
 
         // Grows with the values that are there: a shape alone takes no memory.
         var writer = new ArrayBufferWriter<byte>((int)Math.Clamp((long)count * Math.Max(datatype.Size(), 8), 16, 64 * 1024));
-        var depth = reader.CurrentDepth;
         var read = 0;
+        var first = reader;
+        if (shape is not null && first.Read() && first.TokenType == JsonTokenType.StartArray)
+        {
+            var fault = ReadNested(ref reader, what, datatype, shape, stackalloc long[RankMax], 0, writer, ref read);
+            bytes = writer.WrittenSpan.ToArray();
+            return fault;
+        }
+
+        var depth = reader.CurrentDepth;
         while (reader.Read() && !(reader.TokenType == JsonTokenType.EndArray && reader.CurrentDepth == depth))
         {
-            if (reader.TokenType is JsonTokenType.StartArray or JsonTokenType.EndArray)
+            if (shape is null && reader.TokenType is JsonTokenType.StartArray or JsonTokenType.EndArray)
             {
                 continue;
             }
@@ -623,7 +637,7 @@ internal static class TensorReader
 
             if (!TryWrite(ref reader, datatype, writer))
             {
-                return $"{what}[{read}] is {ShownValue(ref reader)}; send {Sendable(datatype)}.";
+                return $"{what}[{read}] is {ShownValue(ref reader)}; send {Sendable(datatype, reader.TokenType)}.";
             }
 
             read++;
@@ -631,6 +645,55 @@ internal static class TensorReader
 
         bytes = writer.WrittenSpan.ToArray();
         return read == count ? null : $"{what} holds {read} values, but its shape says {count}; send as many as the shape says.";
+    }
+
+    /// <summary>The list that the reader stands on, and those in it: each as long as its dimension, and values in the last alone. Else the same values could be meant in another order.</summary>
+    private static string? ReadNested(ref Utf8JsonReader reader, string what, Datatype datatype, long[] shape, scoped Span<long> at, int depth, ArrayBufferWriter<byte> writer, ref int read)
+    {
+        var isLast = depth >= shape.Length - 1;
+        ref var position = ref at[depth];
+        for (position = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray; position++)
+        {
+            var isList = reader.TokenType == JsonTokenType.StartArray;
+            if (isList == isLast)
+            {
+                return $"{what}{Place(at[..(depth + 1)])} is {(isList ? "a list" : "no list")}, but its shape is {Shown(shape)}; {SendAsShaped}.";
+            }
+
+            if (position == shape[depth])
+            {
+                return $"{what}{Place(at[..depth])} holds more than {Counted(shape[depth], isLast ? "value" : "list")}, but its shape is {Shown(shape)}; {SendAsShaped}.";
+            }
+
+            if (!isLast)
+            {
+                if (ReadNested(ref reader, what, datatype, shape, at, depth + 1, writer, ref read) is { } fault)
+                {
+                    return fault;
+                }
+            }
+            else if (!TryWrite(ref reader, datatype, writer))
+            {
+                return $"{what}[{read}] is {ShownValue(ref reader)}; send {Sendable(datatype, reader.TokenType)}.";
+            }
+            else
+            {
+                read++;
+            }
+        }
+
+        return position == shape[depth] ? null : $"{what}{Place(at[..depth])} holds {Counted(position, isLast ? "value" : "list")}, but its shape is {Shown(shape)}; {SendAsShaped}.";
+    }
+
+    private static string Place(ReadOnlySpan<long> at)
+    {
+        var place = new StringBuilder();
+        foreach (var position in at)
+        {
+            place.Append(CultureInfo.InvariantCulture, $"[{position}]");
+        }
+
+        return place.ToString();
     }
 
     private static bool TryWrite(ref Utf8JsonReader reader, Datatype datatype, ArrayBufferWriter<byte> writer)
@@ -692,9 +755,9 @@ internal static class TensorReader
         return true;
     }
 
-    private static string Sendable(Datatype datatype) => datatype switch
+    private static string Sendable(Datatype datatype, JsonTokenType sent) => datatype switch
     {
-        Datatype.BYTES => "text without a zero character",
+        Datatype.BYTES => sent == JsonTokenType.String ? "text without a zero character" : "text, in quotes",
         Datatype.BOOL => "true or false",
         Datatype.FP32 or Datatype.FP64 => $"a finite number that fits {datatype.Name()}",
         _ => $"a whole number that fits {datatype.Name()}",

@@ -69,6 +69,40 @@ public sealed class InferenceTests
     }
 
     [Fact]
+    public async Task Features_that_are_nested_otherwise_than_their_shape_are_refused()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        foreach (var (shape, data, expected) in new[]
+        {
+            ("[1,2]", "[[1],[2]]", "'features'.data[0] holds 1 value, but its shape is [1, 2]; send the values flat, or nested as the shape says."),
+            ("[2,2]", "[[1,2,3],[4]]", "'features'.data[0] holds more than 2 values, but its shape is [2, 2]"),
+            ("[2,2]", "[[1,2],[3]]", "'features'.data[1] holds 1 value, but"),
+            ("[2,2]", "[[1,2]]", "'features'.data holds 1 list, but"),
+            ("[2,2]", "[[1,2],[3,4],[]]", "'features'.data holds more than 2 lists, but"),
+            ("[2,2]", "[[],[1,2],[3,4]]", "'features'.data[0] holds 0 values, but"),
+            ("[2,2]", "[1,2,[3,4]]", "'features'.data[2] is a list, but"),
+            ("[2,2]", "[[1,2],3,4]", "'features'.data[1] is no list, but"),
+            ("[2,2]", "[[1,2,[3,4]]]", "'features'.data[0] holds a list, but"),
+            ("[2,2]", "[[[1,2],[3,4]]]", "'features'.data[0] holds a list, but"),
+        })
+        {
+            await RefusedAsync($$"""{"inputs":[{"name":"features","shape":{{shape}},"datatype":"FP32","data":{{data}}}]}""", expected);
+        }
+
+        const string Hour = """{"name":"calendar:hour","shape":[2],"datatype":"FP32","data":[1,2]}""";
+        await RefusedAsync($$"""{"inputs":[{"name":"flight:distance","shape":[2],"datatype":"FP32","data":[[1],[2]]},{{Hour}}]}""", "'flight:distance'.data[0] is a list, but its shape is [2]");
+        await RefusedAsync($$"""{"inputs":[{"name":"flight:distance","shape":[2,1],"datatype":"FP32","data":[[1,2]]},{{Hour}}]}""", "'flight:distance'.data[0] holds more than 1 value, but its shape is [2, 1]");
+        Assert.Equal(200, (await host.InferAsync($$"""{"inputs":[{"name":"flight:distance","shape":[2,1],"datatype":"FP32","data":[1,2]},{{Hour}}]}""")).Status);
+
+        async Task RefusedAsync(string body, string expected)
+        {
+            var (status, answer) = await host.InferAsync(body);
+            Assert.Equal(400, status);
+            Assert.Contains(expected, answer.GetProperty("error").GetString(), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task The_short_way_takes_no_memory()
     {
         await using var host = await ServingHost.StartServingAsync(options => options.LogRequestsMax = 64);

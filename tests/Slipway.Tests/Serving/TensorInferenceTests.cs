@@ -90,8 +90,9 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
     [InlineData("BOOL", "[1]", "'IN'.data[0] is 1; send true or false.")]
     [InlineData("FP32", "[1e39]", "send a finite number that fits FP32.")]
     [InlineData("FP32", "[\"NaN\"]", "'IN'.data[0] is the text 'NaN'")]
-    [InlineData("BYTES", "[7]", "'IN'.data[0] is 7; send text")]
-    [InlineData("BYTES", "[\"a\\u0000b\"]", "send text without a zero character")]
+    [InlineData("BYTES", "[7]", "'IN'.data[0] is 7; send text, in quotes.")]
+    [InlineData("BYTES", "[null]", "'IN'.data[0] is null; send text, in quotes.")]
+    [InlineData("BYTES", "[\"a\\u0000b\"]", "'IN'.data[0] is the text 'a\\u0000b'; send text without a zero character.")]
     [InlineData("FP16", "[1]", "'IN'.data is FP16, which JSON has no numbers for; send it as bytes, with binary_data_size.")]
     public async Task A_value_that_does_not_fit_its_datatype_is_named(string datatype, string data, string expected)
     {
@@ -127,6 +128,37 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
         Assert.Equal(400, status);
         Assert.Contains(expected, answer.GetProperty("error").GetString(), StringComparison.Ordinal);
         Assert.Equal(200, (await Host.Area.GetAsync("/v2/health/live")).Status);
+    }
+
+    [Theory]
+    [InlineData("[2,3]", "[[1,2],[3,4],[5,6]]", "'IN'.data[0] holds 2 values, but its shape is [2, 3]; send the values flat, or nested as the shape says.")]
+    [InlineData("[2,3]", "[[1,2,3],[4,5]]", "'IN'.data[1] holds 2 values, but its shape is [2, 3]")]
+    [InlineData("[2,3]", "[[1,2,3,4],[5,6]]", "'IN'.data[0] holds more than 3 values, but its shape is [2, 3]")]
+    [InlineData("[2,3]", "[[1,2,3,4,5,6]]", "'IN'.data[0] holds more than 3 values")]
+    [InlineData("[2,3]", "[[1,2,3]]", "'IN'.data holds 1 list, but its shape is [2, 3]")]
+    [InlineData("[2,3]", "[[1,2,3],[4,5,6],[]]", "'IN'.data holds more than 2 lists")]
+    [InlineData("[2,3]", "[[1,2,3],4,5,6]", "'IN'.data[1] is no list")]
+    [InlineData("[2,3]", "[1,2,3,[4,5,6]]", "'IN'.data[3] is a list; send a whole number")]
+    [InlineData("[2,3]", "[[[1,2,3],[4,5,6]]]", "'IN'.data[0][0] is a list, but its shape is [2, 3]")]
+    [InlineData("[2,3]", "[[1,2,3],[4,[5],6]]", "'IN'.data[1][1] is a list")]
+    [InlineData("[1,6]", "[[],[1,2,3,4,5,6]]", "'IN'.data[0] holds 0 values")]
+    [InlineData("[2,0]", "[[]]", "'IN'.data holds 1 list, but its shape is [2, 0]")]
+    [InlineData("[0,2]", "[[]]", "'IN'.data holds more than 0 lists")]
+    public async Task Values_that_are_nested_otherwise_than_their_shape_are_refused(string shape, string data, string expected) =>
+        Assert.Contains(expected, await RefusedAsync($$"""{"inputs":[{"name":"IN","shape":{{shape}},"datatype":"INT32","data":{{data}}}]}""", "table"), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("[2,3]", "[[1,2,3],[4,5,6]]", "[1,2,3,4,5,6]")]
+    [InlineData("[2,3]", "[1,2,3,4,5,6]", "[1,2,3,4,5,6]")]
+    [InlineData("[3,1]", "[[1],[2],[3]]", "[1,2,3]")]
+    [InlineData("[2,0]", "[[],[]]", "[]")]
+    [InlineData("[0,2]", "[]", "[]")]
+    public async Task Values_come_flat_or_nested_as_their_shape(string shape, string data, string expected)
+    {
+        var (status, answer) = await Host.InferAsync($$"""{"inputs":[{"name":"IN","shape":{{shape}},"datatype":"INT32","data":{{data}}}]}""", models.Path("table"));
+
+        Assert.True(status == 200, answer.ToString());
+        Assert.Equal(expected, answer.GetProperty("outputs")[0].GetProperty("data").GetRawText());
     }
 
     [Fact]
@@ -166,8 +198,11 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
         var (status, answer) = await Host.InferAsync($$"""{"inputs":[{"name":"IN","shape":[{{string.Join(',', shape)}}],"datatype":"FP32","data":[1,2,3,4]}]}""", models.Path("rank10"));
         Assert.Equal((200, "[1,2,1,1,1,2,1,1,1,1]"), (status, answer.GetProperty("outputs")[0].GetProperty("shape").GetRawText()));
 
+        var (nested, same) = await Host.InferAsync($$"""{"inputs":[{"name":"IN","shape":[{{string.Join(',', shape)}}],"datatype":"FP32","data":[[[[[[[[[[1]]]],[[[[2]]]]]]]],[[[[[[[[3]]]],[[[[4]]]]]]]]]]}]}""", models.Path("rank10"));
+        Assert.Equal((200, "[1,2,3,4]"), (nested, same.GetProperty("outputs")[0].GetProperty("data").GetRawText()));
+
         static string Nested(int depth) => $$"""{"inputs":[{"name":"IN","shape":[1],"datatype":"INT32","data":{{new string('[', depth)}}1{{new string(']', depth)}}}]}""";
-        Assert.Equal(200, (await Host.InferAsync(Nested(50), models.Path("echo-INT32"))).Status);
+        Assert.Contains("'IN'.data[0] is a list, but its shape is [1]", await RefusedAsync(Nested(50), "echo-INT32"), StringComparison.Ordinal);
         Assert.Contains("JSON nesting depth exceeds maximum allowed limit (100)", await RefusedAsync(Nested(120), "echo-INT32"), StringComparison.Ordinal);
         Assert.Contains("JSON nesting depth exceeds", await RefusedAsync(Nested(200_000), "echo-INT32"), StringComparison.Ordinal);
     }
@@ -453,7 +488,7 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
     public sealed class Models : IAsyncLifetime
     {
         public const string SimpleJson =
-            """{"inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"INT32","data":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]},{"name":"INPUT1","shape":[1,16],"datatype":"INT32","data":[[1,1,1,1,1,1,1,1],[1,1,1,1,1,1,1,1]]}]}""";
+            """{"inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"INT32","data":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]},{"name":"INPUT1","shape":[1,16],"datatype":"INT32","data":[[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]]}]}""";
 
         internal ServingHost Host { get; private set; } = null!;
 
@@ -471,6 +506,7 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
             await AddAsync("named", TensorModels.SumAndDifference(OnnxElementType.Float, "batch", -1));
             await AddAsync("rank10", TensorModels.Echo(OnnxElementType.Float, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
             await AddAsync("texts", TensorModels.Echo(OnnxElementType.String, -1, 2));
+            await AddAsync("table", TensorModels.Echo(OnnxElementType.Int32, -1, -1));
             await AddAsync("classifier", TensorModels.Classifier());
             foreach (var (name, type) in new (string, OnnxElementType)[]
             {
