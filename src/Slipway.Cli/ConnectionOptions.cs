@@ -36,10 +36,21 @@ internal sealed class ConnectionOptions
 
     public SlipwayClient Connect(ParseResult args) => Connect(args.GetRequiredValue(_server), args.GetValue(_token) ?? Environment.GetEnvironmentVariable("SLIPWAY_TOKEN"));
 
-    public static SlipwayClient Connect(string server, string? token) =>
-        Uri.TryCreate(server, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
-            ? new SlipwayClient(address, token)
-            : throw new SlipwayException(ErrorCode.InvalidArgument, $"--server '{server}' must be an address such as http://127.0.0.1:5000.");
+    public static SlipwayClient Connect(string server, string? token)
+    {
+        if (!Uri.TryCreate(server, UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"--server '{server}' must be an address such as http://127.0.0.1:5000.");
+        }
+
+        // A header cannot carry them. The sentence does not show the token: it may be right but for a line end.
+        if (token?.Any(c => c is < '!' or > '~') is true)
+        {
+            throw new SlipwayException(ErrorCode.InvalidArgument, "The token (--token or SLIPWAY_TOKEN) holds a space, a line end or another character that no token has; give it as it was shown when it was made.");
+        }
+
+        return new SlipwayClient(address, token);
+    }
 
     /// <summary>Where progress is drawn: standard error, so that <c>--json</c> output stays clean.</summary>
     public static IAnsiConsole ProgressConsole { get; } = AnsiConsole.Create(new AnsiConsoleSettings
