@@ -24,7 +24,7 @@ public sealed record ReviewCase(
 /// <param name="Cases">At most as many as were asked for.</param>
 /// <param name="Next">Where the next page begins; null when there is none.</param>
 /// <param name="Open">Cases that wait, over all pages.</param>
-/// <param name="Dropped">Cases that this server left out since it started, because too many waited.</param>
+/// <param name="Dropped">Cases of the model that this server left out since it started, because too many waited.</param>
 public sealed record ReviewList(IReadOnlyList<ReviewCase> Cases, string? Next, long Open, long Dropped);
 
 /// <summary>Decides a case.</summary>

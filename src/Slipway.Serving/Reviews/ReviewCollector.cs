@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using System.Threading.Channels;
@@ -16,12 +17,12 @@ internal sealed class ReviewCollector(ReviewStore store, TimeProvider clock, ILo
 
     private readonly Channel<(ReviewSpec Spec, ReviewCase Case)> _taken = Channel.CreateBounded<(ReviewSpec, ReviewCase)>(new BoundedChannelOptions(4096) { SingleReader = true });
     private readonly uint _process = (uint)Random.Shared.Next(); // Tells the ids of two servers apart.
-    private long _dropped;
+    private readonly ConcurrentDictionary<string, long> _dropped = new(StringComparer.Ordinal);
     private uint _looked; // In the order of the answers, which ids of one millisecond would not have of themselves.
     private DateTimeOffset _forgot;
 
-    /// <summary>Cases left out since the start.</summary>
-    public long Dropped => Volatile.Read(ref _dropped);
+    /// <summary>Cases of a model left out since the start.</summary>
+    public long Dropped(string model) => _dropped.GetValueOrDefault(model);
 
     /// <summary>Looks at a row that has been logged; never waits. On the prediction log's own thread, one at a time.</summary>
     public void Look(PredictionEntry entry, int row, ReadOnlySpan<byte> id)
@@ -53,7 +54,7 @@ internal sealed class ReviewCollector(ReviewStore store, TimeProvider clock, ILo
             DateTimeOffset.FromUnixTimeMilliseconds(entry.AtMs), DateTimeOffset.FromUnixTimeMilliseconds(entry.EventMs(row)), null, null, null, null);
         if (!_taken.Writer.TryWrite((spec, found)))
         {
-            Interlocked.Increment(ref _dropped);
+            Drop(model.Model, 1);
         }
     }
 
@@ -68,20 +69,40 @@ internal sealed class ReviewCollector(ReviewStore store, TimeProvider clock, ILo
                 batch.Add(one);
             }
 
+            foreach (var ofModel in batch.GroupBy(one => one.Case.Model))
+            {
+                await StoreAsync(ofModel.Last().Spec, [.. ofModel.Select(one => one.Case)], stoppingToken);
+            }
+
             try
             {
-                foreach (var ofModel in batch.GroupBy(one => one.Case.Model))
-                {
-                    Interlocked.Add(ref _dropped, await store.AddAsync(ofModel.Last().Spec, [.. ofModel.Select(one => one.Case)], stoppingToken));
-                }
-
                 await ForgetAsync(stoppingToken);
             }
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
-                Interlocked.Add(ref _dropped, batch.Count);
-                logger.LogError(e, "{Count} cases for review could not be stored", batch.Count);
+                logger.LogError(e, "Decided cases could not be deleted; next attempt in {Interval}", ForgetsEvery);
             }
+        }
+    }
+
+    private async Task StoreAsync(ReviewSpec spec, IReadOnlyList<ReviewCase> cases, CancellationToken cancellationToken)
+    {
+        try
+        {
+            Drop(spec.Model, await store.AddAsync(spec, cases, cancellationToken));
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            Drop(spec.Model, cases.Count);
+            logger.LogError(e, "{Count} cases for review of {Model} could not be stored", cases.Count, spec.Model);
+        }
+    }
+
+    private void Drop(string model, int count)
+    {
+        if (count > 0)
+        {
+            _dropped.AddOrUpdate(model, count, (_, before) => before + count);
         }
     }
 

@@ -37,6 +37,6 @@ internal static class ReviewEndpoints
         }
 
         var cases = store.List(model, status is not "decided", after, limit + 1);
-        return TypedResults.Ok(new ReviewList([.. cases.Take(limit)], cases.Count > limit ? cases[limit - 1].Id : null, store.CountOpen(model), collector.Dropped));
+        return TypedResults.Ok(new ReviewList([.. cases.Take(limit)], cases.Count > limit ? cases[limit - 1].Id : null, store.CountOpen(model), collector.Dropped(model)));
     }
 }

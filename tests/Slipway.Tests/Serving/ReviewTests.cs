@@ -68,7 +68,10 @@ public sealed class ReviewTests
         await using var host = await StartAsync("band: {from: 0.4, to: 0.6}\nmax_open: 3");
         await InferAsync(host, "review-case-0001", 1, 2, 3, 4, 5);
         await UntilAsync(host, open: 3);
-        await ServingHost.UntilAsync(() => host.Area.Service<ReviewCollector>().Dropped == 2);
+        await ServingHost.UntilAsync(() => host.Area.Service<ReviewCollector>().Dropped(ServingHost.Model) == 2);
+
+        Assert.Equal(2, (await host.Area.GetAsync($"{Path}?model={ServingHost.Model}")).Body.GetProperty("dropped").GetInt32());
+        Assert.Equal(0, (await host.Area.GetAsync($"{Path}?model=another")).Body.GetProperty("dropped").GetInt32());
 
         // Pages go on after the last.
         var (_, first) = await host.Area.GetAsync($"{Path}?model={ServingHost.Model}&limit=2");
