@@ -56,7 +56,7 @@ internal sealed class ServingKind(Database database, PinnedVersions pinned) : Se
             settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };
         }
 
-        var fallback = yaml.OptionalText("fallback");
+        var fallback = yaml.OptionalFilled("fallback");
         var log = yaml.OptionalMap("log") is { } logged ? LogPolicy.Parse(logged) : LogPolicy.All;
         yaml.Done();
         return (model, new ServingSettings(settings, log, fallback));

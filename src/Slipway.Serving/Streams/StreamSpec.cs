@@ -27,9 +27,9 @@ internal sealed record StreamSpec(
             yaml.Fault("kind", $"must be {Kind}, not '{kind}'");
         }
 
-        var (name, input, output) = (yaml.Text("name"), yaml.Text("input"), yaml.Text("output"));
-        var dead = yaml.OptionalText("dead_letter") ?? $"{input}:dead";
-        if (output == input || dead == input || dead == output)
+        var (name, input, output) = (yaml.Text("name"), yaml.Filled("input"), yaml.Filled("output"));
+        var dead = yaml.OptionalFilled("dead_letter") ?? $"{input}:dead";
+        if ((output == input && input.Length > 0) || dead == input || dead == output)
         {
             yaml.Fault(output == input ? "output" : "dead_letter", "must be another stream than the others, or the answers would be read as events");
         }
@@ -41,7 +41,7 @@ internal sealed record StreamSpec(
         }
 
         var spec = new StreamSpec(
-            name, yaml.Text("model"), input, output, dead, yaml.OptionalText("group") ?? "slipway", yaml.OptionalInteger("batch", 1, 1000) ?? 64, yaml.OptionalInteger("keep_output", 1),
+            name, yaml.Filled("model"), input, output, dead, yaml.OptionalFilled("group") ?? "slipway", yaml.OptionalInteger("batch", 1, 1000) ?? 64, yaml.OptionalInteger("keep_output", 1),
             retry, yaml.OptionalInteger("max_deliveries", 1, 1000) ?? 5);
         yaml.Done();
         return spec;

@@ -48,13 +48,16 @@ public sealed class DefinitionStore(Database database)
         $"SELECT {Columns} FROM definitions WHERE kind = @kind AND name = @name AND version = @version", new { kind, name, version }));
 
     /// <summary>The versions in force of one kind (null: all kinds), by kind and name.</summary>
-    public IReadOnlyList<Definition> List(string? kind = null) => database.Read(connection => connection.Query<Definition>(
+    public IReadOnlyList<Definition> List(string? kind = null) => database.Read(connection => List(connection, kind));
+
+    /// <summary>As <see cref="List(string?)"/>, inside the owner's transaction.</summary>
+    public static IReadOnlyList<Definition> List(DbConnection connection, string? kind) => connection.Query<Definition>(
         $"""
         SELECT {Columns} FROM definitions d
          WHERE (@kind IS NULL OR kind = @kind)
            AND version = (SELECT max(version) FROM definitions n WHERE n.kind = d.kind AND n.name = d.name)
          ORDER BY kind, name
-        """, new { kind }).AsList());
+        """, new { kind }).AsList();
 
     /// <summary>Every version of every definition of a kind, by name and version.</summary>
     public IReadOnlyList<Definition> Versions(string kind) => database.Read(connection => connection.Query<Definition>(

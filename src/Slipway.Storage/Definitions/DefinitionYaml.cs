@@ -100,6 +100,22 @@ public sealed class DefinitionYaml
     /// <summary>A text, or null when absent.</summary>
     public string? OptionalText(string key) => Scalar(key, "a text");
 
+    /// <summary>A required text that says something: not empty, nor blanks alone.</summary>
+    public string Filled(string key) => OptionalFilled(key) ?? Missing(key, "a text", "");
+
+    /// <summary>A text that says something, or null when absent.</summary>
+    public string? OptionalFilled(string key)
+    {
+        var text = OptionalText(key);
+        if (text is null || !string.IsNullOrWhiteSpace(text))
+        {
+            return text;
+        }
+
+        Fault(key, "must not be empty");
+        return null;
+    }
+
     /// <summary>A required number.</summary>
     public double Number(string key, double minimum = double.NegativeInfinity, double maximum = double.PositiveInfinity) =>
         OptionalNumber(key, minimum, maximum) ?? Missing(key, "a number", 0.0);

@@ -338,6 +338,8 @@ public sealed class QueueTests
         Assert.All(["instances", "queue.max_wait", "batching.max_rows"], field => Assert.Contains(field, fault.Message, StringComparison.Ordinal));
         var nowhere = Assert.Throws<SlipwayException>(() => kind.Validate(DefinitionYaml.Parse("kind: serving\nname: x\nqueue: {max: 0}\nbatching: {max_rows: 8}\n")));
         Assert.Contains("'queue.max' must be at least 1 beside 'batching'", nowhere.Message, StringComparison.Ordinal);
+        var nobody = Assert.Throws<SlipwayException>(() => kind.Validate(DefinitionYaml.Parse("kind: serving\nname: x\nfallback: ''\n")));
+        Assert.Contains("'fallback' must not be empty", nobody.Message, StringComparison.Ordinal);
     }
 
     [Fact, Trait("capability", "X-40"), Trait("capability", "MON-10")]

@@ -205,14 +205,34 @@ public sealed class StreamTests : IAsyncLifetime
     [InlineData("input: a\noutput: b\nretry: 10ms", "'retry'")]
     [InlineData("input: a\noutput: b\nbatch: 0", "'batch'")]
     [InlineData("input: a\noutput: b\nhost: c", "'host'")]
+    [InlineData("input: \"\"\noutput: b", "line 4: 'input' must not be empty.")]
+    [InlineData("input: a\noutput: \" \"", "line 5: 'output' must not be empty.")]
+    [InlineData("input: \"\"\noutput: \"\"", "line 4: 'input' must not be empty; line 5: 'output' must not be empty.")]
+    [InlineData("input: a\noutput: b\ngroup: ''", "'group' must not be empty.")]
+    [InlineData("input: a\noutput: b\ndead_letter: ''", "'dead_letter' must not be empty.")]
     public void What_cannot_be_meant_is_refused_by_its_field(string yaml, string sentence)
     {
         var fault = Assert.Throws<SlipwayException>(() => StreamSpec.Parse(DefinitionYaml.Parse($"kind: stream\nname: late\nmodel: m\n{yaml}\n")));
         Assert.Contains(sentence, fault.Message, StringComparison.Ordinal);
     }
 
-    private async Task ApplyAsync(string yaml) => await _host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "stream")
-        .ApplyAsync($"kind: stream\nname: late\nmodel: {ServingHost.Model}\n{yaml}\n", Caller.System("test"), Cancel);
+    [Fact]
+    public async Task Two_streams_do_not_share_the_events_of_one_group()
+    {
+        await ApplyAsync("input: flights\noutput: scores");
+
+        var fault = await Assert.ThrowsAsync<SlipwayException>(() => ApplyAsync("input: flights\noutput: others", name: "early"));
+        Assert.Equal(ErrorCode.FailedPrecondition, fault.Code);
+        Assert.Contains("The stream 'late' reads 'flights' in the group 'slipway' already", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(["late"], _host.Area.Service<StreamStore>().Specs().Select(stream => stream.Name));
+
+        await ApplyAsync("input: flights\noutput: others\ngroup: early", name: "early");
+        await ApplyAsync("input: flights\noutput: scores\nbatch: 8"); // Itself again.
+        Assert.Equal(2, _host.Area.Service<StreamStore>().Specs().Count);
+    }
+
+    private async Task ApplyAsync(string yaml, string name = "late") => await _host.Area.Service<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "stream")
+        .ApplyAsync($"kind: stream\nname: {name}\nmodel: {ServingHost.Model}\n{yaml}\n", Caller.System("test"), Cancel);
 
     private async Task<string> AddAsync(string stream, params string[] fields) => (await _connection.CallAsync(Cancel, ["XADD", stream, "*", .. fields])).Text;
 
