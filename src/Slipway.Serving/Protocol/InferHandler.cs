@@ -4,7 +4,6 @@ using System.IO.Compression;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
-using Slipway.Contracts;
 
 namespace Slipway.Serving.Protocol;
 

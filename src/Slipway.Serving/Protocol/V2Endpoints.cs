@@ -30,7 +30,7 @@ internal static class V2Endpoints
         // A bare delegate: parameter binding and result objects would cost more than the model.
         v2.MapPost(Model + "/infer", (RequestDelegate)(context => infer.Value.Invoke(context))).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with the version in production");
         v2.MapPost(Version + "/infer", (RequestDelegate)(context => infer.Value.Invoke(context))).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Score rows with a version named by number, stage or alias");
-        v2.MapPost(Model + "/labels", Label).WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Say what turned out to be true for predictions");
+        v2.MapPost(Model + "/labels", Label).Inflated().WithMetadata(new RequiredAccess(Permission.Predict)).WithSummary("Say what turned out to be true for predictions");
 
         // Health answers have no body, and so no content type either: OpenAPI proxies fail on an empty JSON body.
         v2.MapGet("/v2/health/live", static () => Results.Ok()).WithMetadata(new RequiredAccess(Permission.None)).WithSummary("Whether the server runs");
@@ -48,13 +48,37 @@ internal static class V2Endpoints
 
         v2.MapGet("/v2/models/stats", (ServedModels models, HttpContext context) => Statistics(null, null, models, context))
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("What all versions in memory have served");
-        v2.MapPost("/v2/repository/index", (RequestDelegate)Index).WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Every version, and whether it answers");
-        v2.MapPost("/v2/repository/models/{model}/load", (RequestDelegate)Load).WithMetadata(new RequiredAccess(Permission.Operate)).WithSummary("Load a model");
+        v2.MapPost("/v2/repository/index", (RequestDelegate)Index).Inflated().WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("Every version, and whether it answers");
+        v2.MapPost("/v2/repository/models/{model}/load", (RequestDelegate)Load).Inflated().WithMetadata(new RequiredAccess(Permission.Operate)).WithSummary("Load a model");
         v2.MapPost("/v2/repository/models/{model}/unload", (RequestDelegate)Unload).WithMetadata(new RequiredAccess(Permission.Operate))
             .WithSummary("Take a model of the model repository out of service");
 
         app.MapGet("/api/slipway/v1/models/{model}/versions/{version}/contract", Contract)
             .WithMetadata(new RequiredAccess(Permission.Read)).WithSummary("What callers of a version may rely on, with an example request");
+    }
+
+    // Before the route reads its body, and whatever reads it.
+    private static TBuilder Inflated<TBuilder>(this TBuilder route)
+        where TBuilder : IEndpointConventionBuilder
+    {
+        route.Add(endpoint =>
+        {
+            var answer = endpoint.RequestDelegate!;
+            endpoint.RequestDelegate = async context =>
+            {
+                var request = context.Request;
+                if (request.Headers.ContentEncoding.Count > 0)
+                {
+                    var bytes = await CompressedBody.ReadAsync(request, context.RequestServices.GetRequiredService<ServingOptions>().BodyBytesMax);
+                    request.Body = new MemoryStream(bytes.ToArray());
+                    request.ContentLength = bytes.Length;
+                    request.Headers.ContentEncoding = default;
+                }
+
+                await answer(context);
+            };
+        });
+        return route;
     }
 
     private static IResult Metadata(string model, string? version, ServedModels models)
