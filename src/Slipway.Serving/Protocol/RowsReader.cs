@@ -198,9 +198,18 @@ internal sealed class RowsReader(LoadedModel model)
         var (name, datatype) = model.Tensors is null ? (model.MatrixName, Datatype.FP32)
             : model.InputTensors is [var only] ? (only.Name, Datatypes.Parse(only.Datatype))
             : throw Invalid($"'{what}' names no inputs, but the model has {model.InputTensors.Count}: send {string.Join(", ", model.InputTensors.Select(tensor => $"'{tensor.Name}'"))} by name.");
-        return data.ValueKind == JsonValueKind.Array
-            ? Build([(name, datatype, ShapeOf(data), data.GetRawText())])
-            : throw Invalid($"'{what}' must be a list of rows, or an object that names the inputs.");
+        if (data.ValueKind != JsonValueKind.Array)
+        {
+            throw Invalid($"'{what}' must be a list of rows, or an object that names the inputs.");
+        }
+
+        var shape = ShapeOf(data);
+        if (model.Tensors is null && shape.Contains(0))
+        {
+            throw Invalid($"'{what}' {(shape.Length == 1 ? "is empty; send at least one row" : "holds a row without values; send rows")} of {TensorReader.Counted(model.FeatureNames.Count, "value")}: {string.Join(", ", model.FeatureNames.Take(100))}.");
+        }
+
+        return Build([(name, datatype, shape, data.GetRawText())]);
     }
 
     private TensorRequest Columns(List<(string Name, List<string> Values)> columns, int rows)

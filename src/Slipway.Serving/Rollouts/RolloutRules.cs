@@ -143,7 +143,8 @@ internal static class RolloutRules
         var needed = Math.Max(spec.MinEvidence, (long)Math.Ceiling(10 / (1 - q)));
         var candidateMs = candidate.LatencyQuantileUs(q) / 1000;
         gates.Add(Limit("latency", candidate.Measured, needed, candidateMs, trigger.MaxMs,
-            $"p{trigger.Percentile} latency {Text(candidateMs)} ms over {candidate.Measured} requests, limit {Text(trigger.MaxMs)} ms"));
+            candidate.Measured == 0 ? $"p{trigger.Percentile} latency is not measured yet: no requests, limit {Text(trigger.MaxMs)} ms"
+                : $"p{trigger.Percentile} latency {Text(candidateMs)} ms over {candidate.Measured} requests, limit {Text(trigger.MaxMs)} ms"));
         if (!trigger.CompareStable || step.Percent >= 100)
         {
             return;
@@ -156,7 +157,8 @@ internal static class RolloutRules
         var stableSlow = double.IsNaN(stableUs) ? 0 : stable.CountAbove(stableUs);
         gates.Add(AgainstStable("latency", spec, candidate.Measured, stable.Measured, slow, stableSlow,
             candidateMs, double.IsNaN(stableUs) ? double.NaN : allowedUs / 1000,
-            $"p{trigger.Percentile} latency {Text(candidateMs)} ms, stable version {Text(stableUs / 1000)} ms at the same time (allowed {Text(allowedUs / 1000)} ms)"));
+            candidate.Measured == 0 || stable.Measured == 0 ? $"p{trigger.Percentile} latency is not compared yet: no requests to {(candidate.Measured == 0 ? "the candidate" : "the stable version")}"
+                : $"p{trigger.Percentile} latency {Text(candidateMs)} ms, stable version {Text(stableUs / 1000)} ms at the same time (allowed {Text(allowedUs / 1000)} ms)"));
     }
 
     private static void Disagreement(List<RolloutGateReading> gates, RolloutSpec spec, RolloutStep step, RolloutEvidence evidence)
@@ -218,7 +220,8 @@ internal static class RolloutRules
             var lossLimit = trigger.Metric == QualityMetric.Brier ? limit : 1 - limit;
             var shown = trigger.Metric == QualityMetric.Brier ? loss : 1 - loss;
             var reading = Limit("quality", quality.Labelled, trigger.MinLabels, loss, lossLimit,
-                $"{name} {Text(shown)} over {quality.Labelled} labelled predictions, limit {Text(limit)}");
+                quality.Labelled == 0 ? $"{name} is not known yet: no labelled predictions, limit {Text(limit)}"
+                    : $"{name} {Text(shown)} over {quality.Labelled} labelled predictions, limit {Text(limit)}");
             gates.Add(Deferred(reading with { Value = Finite(shown), Threshold = limit }, required, trigger));
         }
 

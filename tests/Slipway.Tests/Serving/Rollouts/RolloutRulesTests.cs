@@ -181,6 +181,19 @@ public sealed class RolloutRulesTests
     }
 
     [Fact]
+    public void Before_there_are_requests_the_sentences_say_so()
+    {
+        var none = RolloutRules.Decide(Specs.With("metric: brier, max_drop: 0.02", "metric: brier, limit: 0.2"), new RolloutState(Canary, Start), RolloutEvidence.None, Start);
+        var unanswered = Decide(Canary, Evidence() with { Stable = ArmEvidence.None });
+
+        Assert.Equal(RolloutAction.Hold, none.Action);
+        Assert.Contains("P95 latency is not measured yet: no requests, limit 200 ms; 0 of the 200 needed so far.", none.Reason, StringComparison.Ordinal);
+        Assert.Contains("P95 latency is not compared yet: no requests to the candidate;", none.Reason, StringComparison.Ordinal);
+        Assert.Contains("P95 latency is not compared yet: no requests to the stable version;", unanswered.Reason, StringComparison.Ordinal);
+        Assert.DoesNotContain(none.Gates.Concat(unanswered.Gates), gate => gate.Text.Contains("NaN", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Twice_a_very_short_time_is_within_the_tolerance() =>
         Assert.Equal(RolloutAction.Advance, Decide(Canary, Evidence() with { Candidate = Arm(300, 0, 0.1), Stable = Arm(5000, 0, 0.05) }).Action);
 
