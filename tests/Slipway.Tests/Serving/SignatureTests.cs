@@ -50,13 +50,16 @@ public sealed class SignatureTests(SignatureTests.Serving serving) : IClassFixtu
     }
 
     [Fact]
-    public async Task Deep_nesting_is_refused_and_shallow_nesting_is_read()
+    public async Task Nesting_deeper_than_the_shape_is_refused_however_deep_it_is()
     {
         var host = serving.Host;
         static string Body(int depth) =>
             $$"""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","data":{{new string('[', depth)}}1,2{{new string(']', depth)}}}]}""";
 
-        Assert.Equal(200, (await host.InferAsync(Body(50))).Status);
+        Assert.Equal(200, (await host.InferAsync(Body(1))).Status);
+        Assert.Equal(200, (await host.InferAsync(Body(2))).Status);
+        Assert.Equal(400, (await host.InferAsync(Body(3))).Status);
+        Assert.Equal(400, (await host.InferAsync(Body(50))).Status);
         Assert.Equal(400, (await host.InferAsync(Body(120))).Status);
         Assert.Equal(400, (await host.InferAsync(Body(100_000))).Status);
     }
