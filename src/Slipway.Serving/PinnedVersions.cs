@@ -4,6 +4,7 @@ using Slipway.Contracts;
 using Slipway.Contracts.Registry;
 using Slipway.Registry;
 using Slipway.Serving.Folder;
+using Slipway.Serving.Protocol;
 
 namespace Slipway.Serving;
 
@@ -32,7 +33,7 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
 
         var forgotten = Volatile.Read(ref _forgotten);
         var record = registry.Find(model, reference) ?? throw new SlipwayException(ErrorCode.NotFound,
-            $"Request for unknown model: '{model}' has no version '{reference}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(model)}/versions lists those it has.");
+            $"Request for unknown model: '{Quoted.Short(model)}' has no version '{Quoted.Short(reference)}'; GET /api/slipway/v1/models/{Uri.EscapeDataString(Quoted.Short(model))}/versions lists those it has.");
         lock (_loading.GetOrAdd((model, record.Version), _ => new Lock()))
         {
             if (_arms.Count >= options.PinnedVersionsMax)
@@ -95,5 +96,5 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
             ? (StatusCodes.Status503ServiceUnavailable, $"Model '{model}' is not ready: its production version is being loaded or could not be loaded; GET /api/slipway/v1/deployments/{Uri.EscapeDataString(model)} says which, then try again.")
             : registry.ListVersions(model).Count > 0
                 ? (StatusCodes.Status404NotFound, $"Model '{model}' has no version in production; promote one, or name a version in the path: /v2/models/{Uri.EscapeDataString(model)}/versions/<version>/infer.")
-                : (StatusCodes.Status404NotFound, $"Request for unknown model: '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
+                : (StatusCodes.Status404NotFound, $"Request for unknown model: '{Quoted.Short(model)}' is not registered; GET /api/slipway/v1/models lists those that are.");
 }

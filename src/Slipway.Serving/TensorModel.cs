@@ -41,7 +41,7 @@ public abstract class TensorModel
             var index = Array.FindIndex(_inputs, input => input.Contract.Name == tensor.Name);
             if (index < 0)
             {
-                return $"inputs[{i}].name '{tensor.Name}' is not an input of model '{model.Model}' version {model.Version}; send {_expected}.";
+                return $"inputs[{i}].name '{Quoted.Short(tensor.Name)}' is not an input of model '{model.Model}' version {model.Version}; send {_expected}.";
             }
 
             if (seen[index] is not null)
@@ -71,7 +71,7 @@ public abstract class TensorModel
             var name = request.Outputs[i].Name;
             if (!Outputs.Any(output => output.Name == name))
             {
-                return $"outputs[{i}] asks for '{name}', which model '{model.Model}' version {model.Version} does not give; its outputs are {string.Join(", ", Outputs.Select(output => $"'{output.Name}'"))}.";
+                return $"outputs[{i}] asks for '{Quoted.Short(name)}', which model '{model.Model}' version {model.Version} does not give; its outputs are {string.Join(", ", Outputs.Select(output => $"'{output.Name}'"))}.";
             }
 
             if (request.Outputs.FindIndex(output => output.Name == name) < i)

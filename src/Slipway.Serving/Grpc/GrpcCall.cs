@@ -242,7 +242,7 @@ internal sealed class GrpcCall : IDisposable
         var encoding = _context.Request.Headers["grpc-encoding"].ToString();
         if (encoding is not ("gzip" or "deflate"))
         {
-            throw new SlipwayException(ErrorCode.NotImplemented, $"grpc-encoding '{encoding}' is not taken here; send gzip, deflate or no encoding.");
+            throw new SlipwayException(ErrorCode.NotImplemented, $"grpc-encoding '{Quoted.Short(encoding)}' is not taken here; send gzip, deflate or no encoding.");
         }
 
         using var packed = new MemoryStream(message.ToArray());
@@ -272,6 +272,6 @@ internal sealed class GrpcCall : IDisposable
         } : 0;
         return unit > 0 && uint.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var number)
             ? TimeSpan.FromTicks((long)Math.Min(number * unit, TimeSpan.TicksPerDay * 30d))
-            : throw new SlipwayException(ErrorCode.InvalidArgument, $"grpc-timeout '{text}' is not a deadline such as 500m: up to eight digits and H, M, S, m, u or n.");
+            : throw new SlipwayException(ErrorCode.InvalidArgument, $"grpc-timeout '{Quoted.Short(text)}' is not a deadline such as 500m: up to eight digits and H, M, S, m, u or n.");
     }
 }

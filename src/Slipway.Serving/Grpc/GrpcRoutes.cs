@@ -55,7 +55,7 @@ public sealed class GrpcRoutes
         _endpoints = calls.ToFrozenDictionary(call => call.RoutePattern.RawText!, StringComparer.Ordinal);
         Endpoints = calls;
         _unknown = Build("/{**call}", Permission.Read, "Any other call", context => throw new SlipwayException(ErrorCode.NotImplemented,
-            $"The call {context.Request.Path} is not built; this port answers inference.GRPCInferenceService, and HTTP has its own port."));
+            $"The call {Quoted.Short(context.Request.Path.Value!)} is not built; this port answers inference.GRPCInferenceService, and HTTP has its own port."));
     }
 
     /// <summary>All calls that are answered.</summary>
@@ -73,7 +73,7 @@ public sealed class GrpcRoutes
     {
         if (context.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) is not true)
         {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"The Content-Type is '{context.Request.ContentType}'; gRPC calls have application/grpc.");
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"The Content-Type is '{Quoted.Short(context.Request.ContentType ?? "")}'; gRPC calls have application/grpc.");
         }
 
         using var grpc = new GrpcCall(context, _options.BodyBytesMax);

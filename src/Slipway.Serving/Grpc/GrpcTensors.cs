@@ -218,7 +218,7 @@ internal static class GrpcTensors
         var datatype = Datatypes.Parse(input.Datatype);
         if (datatype == Datatype.None)
         {
-            return $"{at} has the datatype '{input.Datatype}', which is unknown; send one of {Datatypes.All}.";
+            return $"{at} has the datatype '{Quoted.Short(input.Datatype)}', which is unknown; send one of {Datatypes.All}.";
         }
 
         if (input.Shape.Count > RankMax)

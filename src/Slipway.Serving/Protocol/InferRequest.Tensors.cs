@@ -30,7 +30,7 @@ internal sealed partial class InferRequest
         {
             if (request.Outputs[i].Name != model.OutputName)
             {
-                return $"'outputs' asks for '{request.Outputs[i].Name}', which the model does not give; its one output is '{model.OutputName}'.";
+                return $"'outputs' asks for '{Quoted.Short(request.Outputs[i].Name)}', which the model does not give; its one output is '{model.OutputName}'.";
             }
 
             if (i > 0)
@@ -58,7 +58,7 @@ internal sealed partial class InferRequest
         (target.Form, target.Index) = Find(sent.Name);
         if (target.Form == Form.None)
         {
-            return $"inputs[{Text(ordinal)}].name '{sent.Name}' is not an input of model '{_model.Model}' version {_model.Version}; send {Expected()}.";
+            return $"inputs[{Text(ordinal)}].name '{Quoted.Short(sent.Name)}' is not an input of model '{_model.Model}' version {_model.Version}; send {Expected()}.";
         }
 
         if (sent.Shape.Length is 0 or > 2 || Array.Exists(sent.Shape, size => size is < 1 or > int.MaxValue))

@@ -46,7 +46,7 @@ internal static class RowsEndpoints
             || type.Parameters.Any(parameter => !(parameter.Name.Equals("charset", StringComparison.OrdinalIgnoreCase) && parameter.Value?.Trim('"').Equals("utf-8", StringComparison.OrdinalIgnoreCase) is true)))
         {
             await ErrorAsync(context, StatusCodes.Status415UnsupportedMediaType,
-                $"The Content-Type is '{context.Request.ContentType}'; send application/json or text/csv, with no parameter but charset=utf-8.");
+                $"The Content-Type is '{Quoted.Short(context.Request.ContentType ?? "")}'; send application/json or text/csv, with no parameter but charset=utf-8.");
             return;
         }
 

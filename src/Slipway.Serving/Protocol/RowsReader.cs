@@ -52,7 +52,7 @@ internal sealed class RowsReader(LoadedModel model)
 
         if (root.TryGetProperty("signature_name", out var signature) && signature.ValueKind is not JsonValueKind.Null && !(signature.ValueKind is JsonValueKind.String && signature.GetString() is "serving_default" or ""))
         {
-            throw Invalid($"'signature_name' is {signature}; a version has one signature, 'serving_default'.");
+            throw Invalid($"'signature_name' is {Quoted.Short(signature.ToString())}; a version has one signature, 'serving_default'.");
         }
 
         return (byRow ? Instances(root.GetProperty("instances")) : Inputs(root.GetProperty("inputs")), byRow);
@@ -291,7 +291,7 @@ internal sealed class RowsReader(LoadedModel model)
     {
         var expected = model.Tensors is not null ? model.InputTensors.Select(input => input.Name)
             : [.. model.Inputs?.Inputs.Select(input => input.Name) ?? [], .. model.FeatureNames];
-        return Invalid($"'{name}' is not an input of model '{model.Model}' version {model.Version}; send {string.Join(", ", expected.Distinct().Select(input => $"'{input}'"))}.");
+        return Invalid($"'{Quoted.Short(name)}' is not an input of model '{model.Model}' version {model.Version}; send {string.Join(", ", expected.Distinct().Select(input => $"'{input}'"))}.");
     }
 
     // Of a list in lists, by the first of each. The reader counts the values, which does not tell a row with one too many beside one with one too few.

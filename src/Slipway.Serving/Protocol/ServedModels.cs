@@ -89,7 +89,7 @@ internal sealed class ServedModels(ModelRouter router, PinnedVersions pinned, Mo
             : router.Find(model) is null ? "no version of it is in production; promote one" : null;
         if (fault is not null)
         {
-            throw new SlipwayException(ErrorCode.InvalidArgument, $"failed to load '{model}': {fault}.");
+            throw new SlipwayException(ErrorCode.InvalidArgument, $"failed to load '{Quoted.Short(model)}': {fault}.");
         }
     }
 
@@ -99,7 +99,7 @@ internal sealed class ServedModels(ModelRouter router, PinnedVersions pinned, Mo
     {
         if (parameters.FirstOrDefault(name => name == "config" || name.StartsWith("file:", StringComparison.Ordinal)) is { } given)
         {
-            throw new SlipwayException(ErrorCode.NotImplemented, $"The parameter '{given}' is not taken here: put the file into the model repository and load the model again, or register a version.");
+            throw new SlipwayException(ErrorCode.NotImplemented, $"The parameter '{Quoted.Short(given)}' is not taken here: put the file into the model repository and load the model again, or register a version.");
         }
     }
 
@@ -115,7 +115,7 @@ internal sealed class ServedModels(ModelRouter router, PinnedVersions pinned, Mo
 
         if (!folder.Unload(model))
         {
-            throw new SlipwayException(ErrorCode.NotFound, $"failed to unload '{model}': Request for unknown model: it is not in the model repository.");
+            throw new SlipwayException(ErrorCode.NotFound, $"failed to unload '{Quoted.Short(model)}': Request for unknown model: it is not in the model repository.");
         }
     }
 

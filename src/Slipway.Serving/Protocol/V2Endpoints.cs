@@ -212,7 +212,7 @@ internal static class V2Endpoints
 
         if (router.Find(model) is null && registry.ListVersions(model).Count == 0)
         {
-            throw new SlipwayException(ErrorCode.NotFound, $"Request for unknown model: '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
+            throw new SlipwayException(ErrorCode.NotFound, $"Request for unknown model: '{Quoted.Short(model)}' is not registered; GET /api/slipway/v1/models lists those that are.");
         }
 
         var now = clock.GetUtcNow();

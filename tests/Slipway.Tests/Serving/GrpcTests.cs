@@ -77,6 +77,8 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         {
             (5, "Request for unknown model: 'nothing'", new ModelInferRequest { ModelName = "nothing" }),
             (5, "'simple' has no version '9'", new ModelInferRequest { ModelName = "simple", ModelVersion = "9" }),
+            (5, $"'simple' has no version '{new string('9', 80)}…';", new ModelInferRequest { ModelName = "simple", ModelVersion = new string('9', 5000) }),
+            (5, $"unknown model: '{new string('n', 80)}…' is not", new ModelInferRequest { ModelName = new string('n', 5000) }),
             (3, "Input 'INPUT0' is missing: expected 2 inputs but got 0", new ModelInferRequest { ModelName = "simple" }),
             (3, "'IN' is INT8, but its values are in fp32_contents; send them in int_contents.", One("small", "INT8", 1, new InferTensorContents { Fp32Contents = { 1 } })),
             (3, "int_contents holds a number that does not fit INT8", One("small", "INT8", 1, new InferTensorContents { IntContents = { 128 } })),
@@ -264,7 +266,7 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
                 stream.Write(plain);
             }
 
-            return GrpcServer.Frame(packed.ToArray()[..^cut], flag: 1);
+            return GrpcServer.Frame([.. packed.ToArray().SkipLast(cut)], flag: 1);
         }
 
         void Say(HttpRequestMessage request) => request.Headers.Add("grpc-encoding", encoding);

@@ -142,6 +142,10 @@ public sealed class InferenceTests
         Assert.Contains("has no version in production", answer.GetProperty("error").GetString(), StringComparison.Ordinal);
 
         Assert.Equal(404, (await host.InferAsync(ServingHost.Matrix(1, 2), $"/v2/models/{ServingHost.Model}/versions/9.9.9/infer")).Status);
+
+        (status, answer) = await host.InferAsync(ServingHost.Matrix(1, 2), $"/v2/models/{ServingHost.Model}/versions/{new string('9', 2000)}/infer");
+        Assert.Equal(404, status);
+        Assert.Contains($"'flight-delay' has no version '{new string('9', 80)}…';", answer.GetProperty("message").GetString(), StringComparison.Ordinal);
     }
 
     [Fact]
