@@ -31,7 +31,7 @@ public sealed class InferenceTests(BadInputFixture server)
         { Tensor("[1,2]", "FP32", "[null,1]"), "is null" },
         { Tensor("[1,2]", "FP32", "[NaN,1]"), "not valid JSON" },
         { Tensor("[1,2]", "FP32", "[1e999,1]"), "finite" },
-        { Tensor("[1,2]", "FP32", Deep), "JSON nesting depth exceeds maximum allowed limit (100)" },
+        { Tensor("[1,2]", "FP32", Deep), "'features'.data[0] holds a list, but its shape is [1, 2]" },
         { $$"""{"x":{{Deep}},"inputs":[]}""", "JSON nesting depth exceeds maximum allowed limit (100)" },
         { """{"parameters":{"entity_key":{}},"inputs":[]}""", "entity_key" },
         { """{"inputs":[{"name":"flight:distance","shape":[1],"datatype":"FP32","data":[3]}]}""", "'calendar:hour' is missing" },
