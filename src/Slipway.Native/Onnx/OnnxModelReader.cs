@@ -241,7 +241,8 @@ public static class OnnxModelReader
         }
     }
 
-    private static OnnxTensorInfo ReadValueInfo(ReadOnlySpan<byte> valueInfo)
+    /// <summary>What a graph declares of one of its values.</summary>
+    internal static OnnxTensorInfo ReadValueInfo(ReadOnlySpan<byte> valueInfo)
     {
         var name = "";
         var type = OnnxElementType.None;

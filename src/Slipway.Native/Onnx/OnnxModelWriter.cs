@@ -41,6 +41,11 @@ public sealed class OnnxAttribute
         }
     });
 
+    /// <summary>A graph within the graph, such as a branch of If, which sees what is around it.</summary>
+    public static OnnxAttribute Graph(string name, OnnxModelWriter body) => new OnnxAttribute(name, 5).With(m => m.Message(6, body.Graph));
+
+    internal static OnnxAttribute Tensor(string name, ProtobufWriter tensor) => new OnnxAttribute(name, 4).With(m => m.Message(5, tensor));
+
     internal void WriteTo(ProtobufWriter node) => node.Message(5, message);
 
     private OnnxAttribute With(Action<ProtobufWriter> write)
@@ -99,6 +104,13 @@ public sealed class OnnxModelWriter
         return this;
     }
 
+    /// <summary>Adds constant integers of 32 bits.</summary>
+    public OnnxModelWriter AddInitializer(string name, ReadOnlySpan<int> values, params ReadOnlySpan<long> shape)
+    {
+        graph.Message(5, Tensor(name, OnnxElementType.Int32, shape, MemoryMarshal.AsBytes(values)));
+        return this;
+    }
+
     /// <summary>Adds a node of the standard operator set.</summary>
     public OnnxModelWriter AddNode(string op, string[] inputs, string[] outputs, params OnnxAttribute[] attributes) =>
         AddNode("", op, inputs, outputs, attributes);
@@ -116,6 +128,8 @@ public sealed class OnnxModelWriter
         metadata.Message(14, Pair(key, value));
         return this;
     }
+
+    internal ProtobufWriter Graph => graph;
 
     /// <summary>The finished file.</summary>
     public byte[] ToBytes()

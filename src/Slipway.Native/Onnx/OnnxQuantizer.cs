@@ -96,9 +96,9 @@ public static class OnnxQuantizer
         }
 
         // The nodes, and the names that must stay whatever becomes of them: outputs, and all when a graph within the graph may look outward.
-        private (List<Node> Nodes, HashSet<string> Kept) Read(ReadOnlySpan<byte> graph)
+        private (List<OnnxNode> Nodes, HashSet<string> Kept) Read(ReadOnlySpan<byte> graph)
         {
-            var nodes = new List<Node>();
+            var nodes = new List<OnnxNode>();
             var kept = new HashSet<string>(StringComparer.Ordinal);
             var names = new HashSet<string>(StringComparer.Ordinal);
             var inputs = new HashSet<string>(StringComparer.Ordinal);
@@ -107,7 +107,7 @@ public static class OnnxQuantizer
                 switch (reader.Field)
                 {
                     case 1:
-                        var node = Node.Parse(reader.Bytes);
+                        var node = OnnxNode.Parse(reader.Bytes);
                         nodes.Add(node);
                         names.UnionWith(node.Outputs);
                         break;
@@ -144,12 +144,12 @@ public static class OnnxQuantizer
             return (nodes, kept);
         }
 
-        private bool Quantize(Node node, ProtobufWriter into)
+        private bool Quantize(OnnxNode node, ProtobufWriter into)
         {
             var isGemm = node.Op == "Gemm";
-            if (node.Domain is not ("" or "ai.onnx") || !(isGemm || node.Op == "MatMul") || node.Inputs.Count < 2 || node.TransposesA || node.Alpha != 1
-                || (node.Inputs.Count > 2 && node.Inputs[2].Length > 0 && node.Beta != 1)
-                || !matrices.TryGetValue(node.Inputs[1], out var bytes) || Matrix.Parse(bytes, isGemm && node.TransposesB) is not { } matrix)
+            if (!node.IsStandard || !(isGemm || node.Op == "MatMul") || node.Inputs.Count < 2 || node.Integer("transA", 0) != 0 || node.Number("alpha", 1) != 1
+                || (node.Inputs.Count > 2 && node.Inputs[2].Length > 0 && node.Number("beta", 1) != 1)
+                || !matrices.TryGetValue(node.Inputs[1], out var bytes) || Matrix.Parse(bytes, isGemm && node.Integer("transB", 0) != 0) is not { } matrix)
             {
                 return false;
             }
@@ -203,72 +203,6 @@ public static class OnnxQuantizer
         }
     }
 
-    private sealed record Node(byte[] Bytes, string Op, string Domain, IReadOnlyList<string> Inputs, IReadOnlyList<string> Outputs)
-    {
-        internal bool TransposesA { get; private set; }
-
-        internal bool TransposesB { get; private set; }
-
-        internal float Alpha { get; private set; } = 1;
-
-        internal float Beta { get; private set; } = 1;
-
-        internal bool HoldsGraph { get; private set; }
-
-        internal static Node Parse(ReadOnlySpan<byte> bytes)
-        {
-            string op = "", domain = "";
-            var inputs = new List<string>();
-            var outputs = new List<string>();
-            for (var reader = new ProtobufReader(bytes); reader.Next();)
-            {
-                switch (reader.Field)
-                {
-                    case 1: inputs.Add(reader.Text); break;
-                    case 2: outputs.Add(reader.Text); break;
-                    case 4: op = reader.Text; break;
-                    case 7: domain = reader.Text; break;
-                }
-            }
-
-            var node = new Node(bytes.ToArray(), op, domain, inputs, outputs);
-            for (var reader = new ProtobufReader(bytes); reader.Next();)
-            {
-                if (reader.Field == 5)
-                {
-                    node.Take(reader.Bytes);
-                }
-            }
-
-            return node;
-        }
-
-        private void Take(ReadOnlySpan<byte> attribute)
-        {
-            var name = "";
-            long integer = 0;
-            float number = 0;
-            for (var reader = new ProtobufReader(attribute); reader.Next();)
-            {
-                switch (reader.Field)
-                {
-                    case 1: name = reader.Text; break;
-                    case 2: number = BitConverter.UInt32BitsToSingle((uint)reader.Number); break;
-                    case 3: integer = (long)reader.Number; break;
-                    case 6 or 11: HoldsGraph = true; break;
-                }
-            }
-
-            switch (name)
-            {
-                case "transA": TransposesA = integer != 0; break;
-                case "transB": TransposesB = integer != 0; break;
-                case "alpha": Alpha = number; break;
-                case "beta": Beta = number; break;
-            }
-        }
-    }
-
     // Row-major, [Rows, Columns], as MatMul reads its second input.
     private sealed record Matrix(float[] Values, int Rows, int Columns)
     {
@@ -282,7 +216,7 @@ public static class OnnxQuantizer
             {
                 switch (reader.Field)
                 {
-                    case 1 when reader.IsBytes: Unpack(reader.Bytes, shape); break;
+                    case 1 when reader.IsBytes: ProtobufReader.Unpack(reader.Bytes, shape); break;
                     case 1: shape.Add((long)reader.Number); break;
                     case 2: type = (long)reader.Number; break;
                     case 4 when reader.IsBytes: raw = reader.Bytes; break; // Packed floats are the same bytes.
@@ -340,30 +274,6 @@ public static class OnnxQuantizer
             }
 
             return transposed;
-        }
-
-        private static void Unpack(ReadOnlySpan<byte> packed, List<long> into)
-        {
-            while (!packed.IsEmpty)
-            {
-                long value = 0;
-                var shift = 0;
-                byte next;
-                do
-                {
-                    if (packed.IsEmpty || shift > 63)
-                    {
-                        throw ProtobufReader.Malformed();
-                    }
-
-                    next = packed[0];
-                    packed = packed[1..];
-                    value |= (long)(next & 0x7F) << shift;
-                    shift += 7;
-                }
-                while (next >= 0x80);
-                into.Add(value);
-            }
         }
     }
 }

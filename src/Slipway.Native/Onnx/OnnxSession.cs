@@ -61,6 +61,24 @@ public sealed unsafe class OnnxSession : IDisposable
         }
 
         options ??= new OnnxSessionOptions();
+        if (!OnnxDivisionGuard.TryRewrite(model, info, out var guarded))
+        {
+            return Load(model, info, options);
+        }
+
+        try
+        {
+            return Load(guarded.Written, info, options);
+        }
+        catch (OnnxException)
+        {
+            // A file that is at fault is told so in its own words, and one whose types were found out wrongly is served as it always was.
+            return Load(model, info, options);
+        }
+    }
+
+    private static OnnxSession Load(ReadOnlySpan<byte> model, OnnxModelInfo info, OnnxSessionOptions options)
+    {
         nint native, session;
         OnnxApi.Check(OnnxApi.CreateSessionOptions(&native));
         try

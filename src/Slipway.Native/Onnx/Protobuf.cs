@@ -141,6 +141,15 @@ internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
     internal static OnnxException Malformed() =>
         new(OnnxErrorCode.InvalidProtobuf, "The bytes are not an ONNX model (its protobuf encoding is broken).");
 
+    /// <summary>The integers of a packed field.</summary>
+    internal static void Unpack(ReadOnlySpan<byte> packed, List<long> into)
+    {
+        for (var reader = new ProtobufReader(packed); !reader.rest.IsEmpty;)
+        {
+            into.Add((long)reader.Varint());
+        }
+    }
+
     private ReadOnlySpan<byte> Take(int bytes)
     {
         if (bytes > rest.Length)

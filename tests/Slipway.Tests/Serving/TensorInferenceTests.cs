@@ -60,6 +60,21 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
         Assert.Equal("""[{"name":"label","datatype":"INT64","shape":[-1]},{"name":"probabilities","datatype":"FP32","shape":[-1,2]}]""", metadata.GetProperty("outputs").GetRawText());
     }
 
+    [Theory, Trait("capability", "SRV-01")]
+    [InlineData("INT32", "-2147483648")]
+    [InlineData("INT64", "-9223372036854775808")]
+    public async Task The_smallest_number_divided_by_minus_one_is_answered_and_does_not_end_the_server(string datatype, string smallest)
+    {
+        foreach (var (op, expected) in new[] { ("div", $"[{smallest},-7]"), ("mod", "[0,0]") })
+        {
+            var (status, answer) = await Host.InferAsync(
+                $$"""{"inputs":[{"name":"A","shape":[2],"datatype":"{{datatype}}","data":[{{smallest}},7]},{"name":"B","shape":[1],"datatype":"{{datatype}}","data":[-1]}]}""", models.Path($"{op}-{datatype}"));
+
+            Assert.True(status == 200, answer.ToString());
+            Assert.Equal(expected, answer.GetProperty("outputs")[0].GetProperty("data").GetRawText());
+        }
+    }
+
     [Theory]
     [InlineData("BOOL", "[true,false,true]")]
     [InlineData("UINT8", "[0,128,255]")]
@@ -508,6 +523,13 @@ public sealed class TensorInferenceTests(TensorInferenceTests.Models models) : I
             await AddAsync("texts", TensorModels.Echo(OnnxElementType.String, -1, 2));
             await AddAsync("table", TensorModels.Echo(OnnxElementType.Int32, -1, -1));
             await AddAsync("classifier", TensorModels.Classifier());
+            foreach (var type in new[] { OnnxElementType.Int32, OnnxElementType.Int64 })
+            {
+                // Not among the names: the zeros of a contract's example are nothing to divide by.
+                await Host.RegisterTensorsAsync(TensorModels.Quotient("Div", type), $"div-{type.ToString().ToUpperInvariant()}");
+                await Host.RegisterTensorsAsync(TensorModels.Quotient("Mod", type), $"mod-{type.ToString().ToUpperInvariant()}");
+            }
+
             foreach (var (name, type) in new (string, OnnxElementType)[]
             {
                 ("BOOL", OnnxElementType.Bool), ("UINT8", OnnxElementType.UInt8), ("UINT16", OnnxElementType.UInt16), ("UINT32", OnnxElementType.UInt32), ("UINT64", OnnxElementType.UInt64),

@@ -15,6 +15,10 @@ internal static class TensorModels
         .AddNode("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"])
         .ToBytes();
 
+    /// <summary>A by B, or what is left of that.</summary>
+    public static byte[] Quotient(string op, OnnxElementType type, params OnnxAttribute[] attributes) => new OnnxModelWriter("quotient")
+        .AddInput("A", type).AddInput("B", type).AddOutput("C", type).AddNode(op, ["A", "B"], ["C"], attributes).ToBytes();
+
     /// <summary>Answers what it was sent.</summary>
     public static byte[] Echo(OnnxElementType type, params long[] shape) => new OnnxModelWriter("echo")
         .AddInput("IN", type, shape).AddOutput("OUT", type, shape).AddNode("Identity", ["IN"], ["OUT"]).ToBytes();
