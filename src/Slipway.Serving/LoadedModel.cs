@@ -138,6 +138,39 @@ public sealed class LoadedModel
     /// <summary>Its requests that run and wait.</summary>
     internal Queues.ModelQueue Queue { get; } = new();
 
+    /// <summary>The graph that it may give back; null of one that runs elsewhere, or joins others.</summary>
+    internal IdleSession? Idle
+    {
+        get;
+        init
+        {
+            field = value;
+            value?.Attach(Queue);
+        }
+    }
+
+    /// <summary>How much of it is kept ready. Set while requests run.</summary>
+    internal volatile Queues.ScalingPolicy Scaling = Queues.ScalingPolicy.Default;
+
+    /// <summary>Copies that it scored as a shadow.</summary>
+    internal long Copies;
+
+    /// <summary>All that it has served to whomever: it has been idle for as long as this stands still.</summary>
+    internal long Served => Statistics.Snapshot().Requests + DirectStatistics.Snapshot().Requests + Volatile.Read(ref Copies);
+
+    /// <summary>Waits until it is in memory.</summary>
+    /// <exception cref="Contracts.SlipwayException">Unavailable: it cannot be loaded.</exception>
+    internal async ValueTask WakeAsync()
+    {
+        if (Idle is { IsAsleep: true } idle && await idle.WakeAsync() is { } failure)
+        {
+            throw failure;
+        }
+    }
+
+    /// <summary>Waits until it is in memory; false when it cannot be loaded, which the log tells.</summary>
+    internal async ValueTask<bool> TryWakeAsync(CancellationToken cancellationToken) => Idle is not { IsAsleep: true } idle || await idle.WakeAsync().WaitAsync(cancellationToken) is null;
+
     /// <summary>Sets what the definitions of the model say, or what holds without them.</summary>
     /// <param name="definitions">The applied ones.</param>
     /// <param name="keepsQueue">Leaves the queue as it is where no definition says otherwise.</param>
@@ -162,6 +195,11 @@ public sealed class LoadedModel
         Queue.Settings = Waits ? settings.Queue with { Instances = settings.Queue.Instances ?? RemoteRuns, BatchRowsMax = 1 } : settings.Queue;
         Log = settings.Log;
         Fallback = settings.Fallback;
+        Scaling = settings.Scaling;
+        if (!Scaling.ToZero && Idle is { IsAsleep: true } idle)
+        {
+            _ = idle.WakeAsync(); // It is to be ready from now on; should it fail, the log says why and the next request tries again.
+        }
     }
 
     /// <summary>What of its predictions is logged. Set while requests run.</summary>

@@ -2,9 +2,11 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Registry;
+using Slipway.Native.Files;
 using Slipway.Native.Onnx;
 using Slipway.Registry;
 using Slipway.Registry.Formats;
@@ -16,7 +18,7 @@ namespace Slipway.Serving;
 
 /// <summary>Makes a registered version ready: its files checked against their digests, the graph against the signature, one run to warm up.</summary>
 internal sealed class ModelLoader(
-    ModelRegistry registry, BlobStore blobs, FeatureServing features, DefinitionStore definitions, RemoteHosts hosts, RemoteClient remote, TimeProvider clock)
+    ModelRegistry registry, BlobStore blobs, FeatureServing features, DefinitionStore definitions, RemoteHosts hosts, RemoteClient remote, TimeProvider clock, ILogger<ModelLoader> logger)
 {
     /// <summary>Loads a version by name.</summary>
     /// <exception cref="SlipwayException">NotFound; Unavailable: a file is gone or changed, or the model is not one this server can run.</exception>
@@ -44,7 +46,7 @@ internal sealed class ModelLoader(
 
         var names = version.FeatureSchema.Features.Select(feature => feature.Name).ToArray();
         var file = version.ServedSha256 ?? throw Unusable(version, "it holds no model file that this server can run; register an ONNX export of it");
-        var bytes = ReadVerified(version, "model file", file);
+        using var content = Open(version, "model file", file);
 
         // A benchmark is such a trial.
         var fault = version.Profile?.Benchmark is { } benchmark ? benchmark.Fault : ModelTrial.FindFaultAsync(blobs.PathOf(file), file, CancellationToken.None).GetAwaiter().GetResult();
@@ -53,34 +55,60 @@ internal sealed class ModelLoader(
             throw Unusable(version, $"it was tried in a process of its own, and {fault}");
         }
 
-        OnnxSession session;
-        try
-        {
-            session = OnnxSession.Load(bytes);
-        }
-        catch (OnnxException e)
-        {
-            throw Unusable(version, $"ONNX Runtime refuses it: {e.Message}", e);
-        }
-
+        var session = LoadSession(version, content.Span);
         try
         {
             if (!IsTable(version, session, names))
             {
-                var tensors = new OnnxTensors(session);
+                var held = new IdleSession(session, $"Version {version.Version} of '{version.Model}'", () => Warm(LoadAgain(version, file), again => new OnnxTensors(again).WarmUp()), logger);
+                var tensors = new OnnxTensors(session, held);
                 tensors.WarmUp();
-                return Prepare(new LoadedModel(version.Model, version.Version, tensors));
+                return Prepare(new LoadedModel(version.Model, version.Version, tensors) { Idle = held });
             }
 
             var output = session.Outputs[0];
             var baseline = version.BaselineSha256 is { } sha256 ? JsonSerializer.Deserialize<ModelBaseline>(ReadVerified(version, "baseline", sha256), JsonDefaults.Options) : null;
-            session.RunMatrix(new float[names.Length], 1, new float[1]);
-            return Prepare(new LoadedModel(version.Model, version.Version, names, session.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name));
+            void Run(OnnxSession one) => one.RunMatrix(new float[names.Length], 1, new float[1]);
+            Run(session);
+            var idle = new IdleSession(session, $"Version {version.Version} of '{version.Model}'", () => Warm(LoadAgain(version, file), Run), logger);
+            return Prepare(new LoadedModel(version.Model, version.Version, names, idle.RunMatrix, baseline, features.InputsOf(version), output.Name, session.Inputs[0].Name) { Idle = idle });
         }
         catch (Exception e) when (e is OnnxException or JsonException)
         {
             session.Dispose();
             throw Unusable(version, e is OnnxException ? $"ONNX Runtime cannot run it: {e.Message.TrimEnd('.')}" : "its baseline is not a training baseline", e);
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
+    }
+
+    private OnnxSession LoadAgain(ModelVersionRecord version, string file)
+    {
+        using var content = Open(version, "model file", file);
+        return LoadSession(version, content.Span);
+    }
+
+    private static OnnxSession LoadSession(ModelVersionRecord version, ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            return OnnxSession.Load(bytes);
+        }
+        catch (OnnxException e)
+        {
+            throw Unusable(version, $"ONNX Runtime refuses it: {e.Message}", e);
+        }
+    }
+
+    private static OnnxSession Warm(OnnxSession session, Action<OnnxSession> run)
+    {
+        try
+        {
+            run(session);
+            return session;
         }
         catch
         {
@@ -173,19 +201,29 @@ internal sealed class ModelLoader(
 
     private byte[] ReadVerified(ModelVersionRecord version, string what, string sha256)
     {
-        byte[] bytes;
+        using var content = Open(version, what, sha256);
+        return content.Span.ToArray();
+    }
+
+    private FileContent Open(ModelVersionRecord version, string what, string sha256)
+    {
+        FileContent content;
         try
         {
-            bytes = File.ReadAllBytes(blobs.PathOf(sha256));
+            content = FileContent.Read(blobs.PathOf(sha256));
         }
         catch (SlipwayException e)
         {
             throw Unusable(version, $"its {what} is gone: {e.Message}", e);
         }
 
-        return Convert.ToHexStringLower(SHA256.HashData(bytes)) == sha256
-            ? bytes
-            : throw Unusable(version, $"its {what} has been changed on disk: the content no longer has SHA-256 {sha256}");
+        if (Convert.ToHexStringLower(SHA256.HashData(content.Span)) == sha256)
+        {
+            return content;
+        }
+
+        content.Dispose();
+        throw Unusable(version, $"its {what} has been changed on disk: the content no longer has SHA-256 {sha256}");
     }
 
     private static SlipwayException Unusable(ModelVersionRecord version, string why, Exception? inner = null)

@@ -13,13 +13,22 @@ public sealed class OnnxTensors : TensorModel
     // A graph may declare gigabytes; what the runtime prepares is not worth them.
     private const long WarmUpBytesMax = 64L << 20;
 
-    private readonly OnnxSession _session;
+    private readonly IdleSession _session;
 
     /// <summary>Takes a loaded graph, which it keeps for good: a request may still hold the version that routes have left.</summary>
     /// <param name="session">The graph.</param>
     /// <exception cref="OnnxException">It has too many inputs and outputs, an input is not a tensor that the protocol knows, or no output is.</exception>
     public OnnxTensors(OnnxSession session)
-        : base(InputsOf(session), OutputsOf(session)) => _session = session;
+        : this(session, new IdleSession(session))
+    {
+    }
+
+    /// <summary>Takes a loaded graph that may be given back and loaded again.</summary>
+    /// <param name="session">The graph, for its signature.</param>
+    /// <param name="idle">Its holder.</param>
+    /// <exception cref="OnnxException">As above.</exception>
+    internal OnnxTensors(OnnxSession session, IdleSession idle)
+        : base(InputsOf(session), OutputsOf(session)) => _session = idle;
 
     /// <inheritdoc/>
     internal override void Run(TensorRequest request, List<AnswerTensor> answer)

@@ -54,8 +54,9 @@ internal sealed class PinnedVersions(ModelRouter router, ModelRegistry registry,
         }
     }
 
-    /// <summary>The versions that callers named.</summary>
-    public IEnumerable<LoadedModel> Loaded => _arms.Values.Select(arm => arm.Model).Distinct();
+    /// <summary>Every version of every model that is in memory, or asleep and loaded again when it is asked for.</summary>
+    public IEnumerable<LoadedModel> AllInMemory => router.Tables.SelectMany(table => new[] { table.Stable, table.Candidate, table.Shadow }).OfType<Arm>().Concat(_arms.Values).Select(arm => arm.Model)
+        .Concat(folder.Models.Values.SelectMany(model => model.Versions.Values)).Distinct();
 
     /// <summary>Every version of a model that is in memory, whatever it does.</summary>
     public IEnumerable<LoadedModel> InMemory(string model)

@@ -44,6 +44,7 @@ public static class ServingServices
         services.AddSingleton<LabelLog>();
         services.AddSingleton<ShadowMirror>();
         services.AddSingleton<IDefinitionKind, ServingKind>();
+        services.AddHostedService<IdleVersions>();
         services.AddSingleton<Inference>();
         services.AddSingleton<InferHandler>();
         services.AddSingleton<ServedModels>();
@@ -57,7 +58,7 @@ public static class ServingServices
         services.AddSingleton(provider => new DeploymentReports(
             provider.GetRequiredService<ModelRouter>(), provider.GetRequiredService<ModelRegistry>(), provider.GetRequiredService<DeploymentStore>(),
             provider.GetRequiredService<PredictionLog>(), provider.GetRequiredService<Deployer>(), provider.GetRequiredService<ModelFolder>(), provider.GetRequiredService<TrafficTimeline>(),
-            provider.GetRequiredService<Rollouts.RolloutController>(), provider.GetRequiredService<IMeterFactory>()));
+            provider.GetRequiredService<Rollouts.RolloutController>(), provider.GetRequiredService<PinnedVersions>(), provider.GetRequiredService<DefinitionStore>(), provider.GetRequiredService<IMeterFactory>()));
         services.AddHostedService(provider => provider.GetRequiredService<Deployer>());
         services.AddHostedService(provider => provider.GetRequiredService<ModelFolder>());
         services.AddHostedService(provider => provider.GetRequiredService<ShadowMirror>());

@@ -85,6 +85,7 @@ internal sealed class ShadowMirror : BackgroundService
             // A slow shadow leaves thousands of copies behind; once its step is over they would only take time from the answers.
             if (_router.Find(copy.Shadow.Model.Model)?.Shadow == copy.Shadow)
             {
+                Interlocked.Increment(ref copy.Shadow.Model.Copies);
                 await (copy.Request is null ? ScoreAsync(copy, stoppingToken) : ScoreTensorsAsync(copy, stoppingToken));
             }
 
@@ -102,6 +103,7 @@ internal sealed class ShadowMirror : BackgroundService
         var failed = false;
         try
         {
+            await copy.Shadow.Model.WakeAsync();
             await copy.Shadow.Model.ScoreAsync(copy.Features, copy.Rows, copy.ShadowOutputs, cancellationToken);
             for (var row = 0; row < copy.Rows; row++)
             {
@@ -135,6 +137,7 @@ internal sealed class ShadowMirror : BackgroundService
         var answers = new List<AnswerTensor>();
         try
         {
+            await copy.Shadow.Model.WakeAsync();
             await copy.Shadow.Model.Tensors!.RunAsync(copy.Request!, answers, cancellationToken);
             failed = Inference.IsBroken(answers, copy.Request!);
             if (!failed)

@@ -7,6 +7,7 @@ using System.Text.RegularExpressions;
 using Slipway.Client;
 using Slipway.Contracts;
 using Slipway.Contracts.Registry;
+using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
 using Spectre.Console;
 
@@ -21,18 +22,12 @@ internal static partial class ExportCommand
         var version = new Argument<string>("version") { DefaultValueFactory = _ => "production", Description = "A version, number, stage or alias." };
         var target = new Option<string>("--to") { Required = true, Description = "A folder that is not there yet, or a file that ends in .tar." };
         var image = new Option<string>("--image") { DefaultValueFactory = _ => $"slipway:{OwnVersion}", Description = "The image that the manifests start, with slipway as its program." };
-        var least = new Option<int>("--min-replicas") { DefaultValueFactory = _ => 2 };
-        var most = new Option<int>("--max-replicas") { DefaultValueFactory = _ => 6 };
-        var depth = new Option<int>("--queue-target") { DefaultValueFactory = _ => 8, Description = "Requests that may wait in each replica before another one is started." };
+        var least = new Option<int?>("--min-replicas") { Description = "What the model's scaling policy says, and 2 where it has none." };
+        var most = new Option<int?>("--max-replicas") { Description = "What the model's scaling policy says, and 6 where it does not." };
+        var depth = new Option<int?>("--queue-target") { Description = "Requests that may wait in each replica before another one is started: 8, where no scaling policy has a target." };
         var command = new Command("export", "Write a version with all that it takes to run it elsewhere.") { model, version, target, image, least, most, depth };
         command.SetAction(async (args, ct) =>
         {
-            var scaling = new Scaling(args.GetValue(least), args.GetValue(most), args.GetValue(depth));
-            if (scaling.Least < 1 || scaling.Most < scaling.Least || scaling.QueueTarget < 1)
-            {
-                throw new SlipwayException(ErrorCode.InvalidArgument, "--min-replicas must be at least 1, --max-replicas no fewer, and --queue-target at least 1.");
-            }
-
             var to = Path.GetFullPath(args.GetRequiredValue(target));
             var isTar = to.EndsWith(".tar", StringComparison.OrdinalIgnoreCase);
             if (Directory.Exists(to) || File.Exists(to))
@@ -41,6 +36,12 @@ internal static partial class ExportCommand
             }
 
             using var client = connection.Connect(args);
+            var scaling = Scaling.Of(args.GetValue(least), args.GetValue(most), args.GetValue(depth), (await client.GetAsync<DeploymentReport>($"deployments/{Uri.EscapeDataString(args.GetRequiredValue(model))}", ct)).Scaling);
+            if (scaling.Least < 1 || scaling.Most < scaling.Least || scaling.Target < 1)
+            {
+                throw new SlipwayException(ErrorCode.InvalidArgument, "--min-replicas must be at least 1, --max-replicas no fewer, and --queue-target at least 1.");
+            }
+
             // Beside the target and moved there at the end: half an export is never taken for a whole one.
             var half = Directory.CreateDirectory($"{to}.part-{Guid.NewGuid():N}").FullName;
             try
@@ -199,6 +200,7 @@ internal static partial class ExportCommand
                   ports:
                     - {name: http, containerPort: 5000}
                     - {name: grpc, containerPort: 5001}
+                  # Ready only once the model is loaded and has run: no request meets a cold replica.
                   startupProbe: {httpGet: {path: /v2/health/ready, port: http}, periodSeconds: 1, failureThreshold: 60}
                   readinessProbe: {httpGet: {path: /v2/health/ready, port: http}, periodSeconds: 5}
                   livenessProbe: {httpGet: {path: /v2/health/live, port: http}, periodSeconds: 10, failureThreshold: 3}
@@ -227,7 +229,7 @@ internal static partial class ExportCommand
             - {name: http, port: 5000, targetPort: http}
             - {name: grpc, port: 5001, targetPort: grpc}
         ---
-        # Needs an adapter that brings slipway_serving_queue_depth from Prometheus to the metrics API.
+        # Needs an adapter that brings {{{scaling.Metric}}} from Prometheus to the metrics API.{{{scaling.Note}}}
         apiVersion: autoscaling/v2
         kind: HorizontalPodAutoscaler
         metadata:
@@ -239,8 +241,8 @@ internal static partial class ExportCommand
           metrics:
             - type: Pods
               pods:
-                metric: {name: slipway_serving_queue_depth}
-                target: {type: AverageValue, averageValue: "{{{scaling.QueueTarget}}}"}
+                metric: {name: {{{scaling.Metric}}}}
+                target: {type: AverageValue, averageValue: "{{{scaling.Target}}}"}
           behavior:
             scaleDown: {stabilizationWindowSeconds: 300}
         ---
@@ -319,7 +321,7 @@ internal static partial class ExportCommand
 
         Any server of the Open Inference Protocol that reads Triton's layout runs `models` as well. It takes the model's own input{completed}.
 
-        - `kubernetes/slipway.yaml`: {scaling.Least} to {scaling.Most} replicas, one more for every {scaling.QueueTarget} requests that wait in each; its first lines say what to create before
+        - `kubernetes/slipway.yaml`: {scaling.Least} to {scaling.Most} replicas, one more for every {scaling.Target} requests that {(scaling.CountsRuns ? "run or wait" : "wait")} in each; its first lines say what to create before
         - `docker-compose.yaml`, `slipway-{name}.service`: the same on one machine
 
         ## Roll back
@@ -336,7 +338,22 @@ internal static partial class ExportCommand
     [GeneratedRegex("[^a-z0-9]+")]
     private static partial Regex OtherThanLabel();
 
-    private sealed record Scaling(int Least, int Most, int QueueTarget);
+    // What the command line says goes before what the model's policy says.
+    private sealed record Scaling(int Least, int Most, int Target, bool CountsRuns, bool ToZero)
+    {
+        public string Metric => CountsRuns ? "slipway_serving_concurrency" : "slipway_serving_queue_depth";
+
+        public string Note => ToZero
+            ? "\n# The model's policy has min: 0. A HorizontalPodAutoscaler does not go below 1 replica: the last one stays, and gives the model's memory back\n# where a serving definition with that policy is applied to it (slipway apply)."
+            : "";
+
+        public static Scaling Of(int? least, int? most, int? queueTarget, ScalingReport? policy)
+        {
+            var min = least ?? (policy is null ? 2 : Math.Max(1, policy.Min));
+            return new Scaling(
+                min, most ?? policy?.Max ?? (least is null ? Math.Max(6, min) : 6), queueTarget ?? policy?.Target ?? 8, queueTarget is null && policy?.Target is not null, least is null && policy is { Min: 0 });
+        }
+    }
 
     private sealed record Exported(string Model, string Version, string Name, IReadOnlyList<string> Files);
 }

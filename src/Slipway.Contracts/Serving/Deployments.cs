@@ -74,4 +74,15 @@ public sealed record DeploymentSummary(string Model, bool Ready, bool Sticky, IR
 /// <param name="PredictionsLogged">Rows logged by this server since it started, of all models.</param>
 /// <param name="PredictionsDropped">Requests answered but not logged.</param>
 public sealed record DeploymentReport(
-    DeploymentSummary Now, IReadOnlyList<DeploymentRecord> History, IReadOnlyList<TrafficPoint> Traffic, long PredictionsLogged, long PredictionsDropped);
+    DeploymentSummary Now, IReadOnlyList<DeploymentRecord> History, IReadOnlyList<TrafficPoint> Traffic, long PredictionsLogged, long PredictionsDropped)
+{
+    /// <summary>The model's scaling policy; null when it has none.</summary>
+    public ScalingReport? Scaling { get; init; }
+}
+
+/// <summary>How much of a model is kept ready, and how many requests are enough for one server.</summary>
+/// <param name="Min">Servers that keep it in memory while nobody asks; with 0 each gives it back.</param>
+/// <param name="Max">Runs at once, and the most servers; null when the policy does not say.</param>
+/// <param name="Target">Requests that run or wait on each server before there should be another; null when the policy does not say.</param>
+/// <param name="IdleSeconds">With a <paramref name="Min"/> of 0, how long a version answers nothing before it is given back.</param>
+public sealed record ScalingReport(int Min, int? Max, int? Target, double IdleSeconds);

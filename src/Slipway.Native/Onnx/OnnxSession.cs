@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Slipway.Native.Files;
 
 namespace Slipway.Native.Onnx;
 
@@ -45,7 +46,11 @@ public sealed unsafe class OnnxSession : IDisposable
 
     /// <summary>Loads a model file.</summary>
     /// <exception cref="OnnxException">Not an ONNX model, one with data outside its file, or one the runtime does not accept.</exception>
-    public static OnnxSession Load(string path, OnnxSessionOptions? options = null) => Load(File.ReadAllBytes(path), options);
+    public static OnnxSession Load(string path, OnnxSessionOptions? options = null)
+    {
+        using var model = FileContent.Read(path);
+        return Load(model.Span, options);
+    }
 
     /// <summary>Loads a model from memory, which the runtime copies.</summary>
     /// <exception cref="OnnxException">Not an ONNX model, one with data outside its file, or one the runtime does not accept.</exception>

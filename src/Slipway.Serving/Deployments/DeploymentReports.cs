@@ -4,7 +4,9 @@ using Slipway.Contracts.Serving;
 using Slipway.Registry;
 using Slipway.Serving.Folder;
 using Slipway.Serving.Predictions;
+using Slipway.Serving.Queues;
 using Slipway.Serving.Rollouts;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving.Deployments;
 
@@ -19,13 +21,15 @@ public sealed class DeploymentReports : IDisposable
     private readonly ModelFolder _folder;
     private readonly TrafficTimeline _timeline;
     private readonly RolloutController _rollouts;
+    private readonly DefinitionStore _definitions;
     private readonly Meter _meter;
 
     internal DeploymentReports(
         ModelRouter router, ModelRegistry registry, DeploymentStore deployments, PredictionLog log, Deployer deployer, ModelFolder folder, TrafficTimeline timeline,
-        RolloutController rollouts, IMeterFactory meters)
+        RolloutController rollouts, PinnedVersions pinned, DefinitionStore definitions, IMeterFactory meters)
     {
-        (_router, _registry, _deployments, _log, _deployer, _folder, _timeline, _rollouts) = (router, registry, deployments, log, deployer, folder, timeline, rollouts);
+        (_router, _registry, _deployments, _log, _deployer, _folder, _timeline, _rollouts, _definitions) =
+            (router, registry, deployments, log, deployer, folder, timeline, rollouts, definitions);
         _meter = meters.Create("Slipway.Serving");
         _meter.CreateObservableCounter("slipway.serving.requests", () => Measure(snapshot => snapshot.Requests), "{request}", "Requests answered or failed by a version");
         _meter.CreateObservableCounter("slipway.serving.errors", () => Measure(snapshot => snapshot.Errors), "{request}", "Requests that a version failed");
@@ -38,6 +42,9 @@ public sealed class DeploymentReports : IDisposable
 
         _meter.CreateObservableGauge("slipway.serving.queue_depth", () => MeasureQueue(queue => queue.Waiting), "{request}", "Requests that wait for a run: what to scale on");
         _meter.CreateObservableGauge("slipway.serving.in_flight", () => MeasureQueue(queue => queue.Running), "{request}", "Runs under way");
+        _meter.CreateObservableGauge("slipway.serving.concurrency", () => MeasureQueue(queue => queue.Running + queue.Waiting), "{request}", "Requests that run or wait: what the target of a scaling policy is about");
+        _meter.CreateObservableGauge("slipway.serving.loaded", () => MeasureVersions(pinned, model => model.Idle is { IsAsleep: true } ? 0 : 1), "{version}", "1 while a version is in memory, 0 while it sleeps");
+        _meter.CreateObservableCounter("slipway.serving.wakes", () => MeasureVersions(pinned, model => model.Idle?.Wakes ?? 0), "{load}", "Times that a version was loaded again because it was asked for");
         _meter.CreateObservableCounter("slipway.serving.rejected", () => MeasureQueue(queue => queue.Rejected), "{request}", "Requests refused because too many waited");
         _meter.CreateObservableCounter("slipway.serving.expired", () => MeasureQueue(queue => queue.Expired), "{request}", "Requests that waited too long and were not run");
         _meter.CreateObservableCounter("slipway.serving.batched", () => MeasureQueue(queue => queue.Together), "{request}", "Requests that went along in the run of another");
@@ -59,7 +66,10 @@ public sealed class DeploymentReports : IDisposable
             throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
         }
 
-        return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped);
+        return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped)
+        {
+            Scaling = _definitions.Find(ServingKind.Name, model) is { } serving && ScalingPolicy.In(serving.Yaml) is { } policy ? new ScalingReport(policy.Min, policy.Max, policy.Target, policy.Idle.TotalSeconds) : null,
+        };
     }
 
     /// <summary>Whether every production version answers, every candidate of a running rollout, and every model of the model repository.</summary>
@@ -111,11 +121,14 @@ public sealed class DeploymentReports : IDisposable
         shadow.Version, snapshot.Compared, snapshot.DisagreementRate, snapshot.DecisionsDiffer, snapshot.MaxDifference, snapshot.MeanDifference,
         snapshot.Errors, snapshot.Dropped, snapshot.Latency.QuantileUs(0.95) / 1000);
 
-    private IEnumerable<Measurement<T>> MeasureQueue<T>(Func<Queues.ModelQueue, T> value)
+    private IEnumerable<Measurement<T>> MeasureQueue<T>(Func<ModelQueue, T> value)
         where T : struct => MeasureArms(arm => value(arm.Model.Queue));
 
     private IEnumerable<Measurement<T>> Measure<T>(Func<ArmSnapshot, T> value)
         where T : struct => MeasureArms(arm => value(arm.Model.Statistics.Snapshot()));
+
+    private static IEnumerable<Measurement<T>> MeasureVersions<T>(PinnedVersions pinned, Func<LoadedModel, T> value)
+        where T : struct => pinned.AllInMemory.DistinctBy(model => (model.Model, model.Version)).Select(model => new Measurement<T>(value(model), new("model", model.Model), new KeyValuePair<string, object?>("version", model.Version)));
 
     private IEnumerable<Measurement<T>> MeasureArms<T>(Func<Arm, T> value)
         where T : struct

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
+using Slipway.Contracts;
+using Slipway.Native.Files;
 using Slipway.Native.Onnx;
 using Slipway.Registry.Formats;
 using Slipway.Serving.Protocol;
@@ -43,7 +45,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             var served = Choose(config, versions);
             return served.Count == 0
                 ? new FolderModel(None, versions.Count == 0 ? "it has no version: no subfolder is named by a number, such as 1" : "its version_policy names no version that is there")
-                : new FolderModel(served.ToDictionary(number => number, number => LoadVersion(folder, name, number, config)), null);
+                : new FolderModel(served.ToDictionary(number => number, number => LoadVersion(folder, name, number, config, logger)), null);
         }
         catch (Exception e) when (e is FormatException or OnnxException or IOException or UnauthorizedAccessException)
         {
@@ -100,7 +102,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         return [.. versions.TakeLast((int)Math.Clamp(count, 0, versions.Count))];
     }
 
-    private static LoadedModel LoadVersion(string folder, string name, long number, ConfigText config)
+    private static LoadedModel LoadVersion(string folder, string name, long number, ConfigText config, ILogger logger)
     {
         var file = config.Text("default_model_filename") is { Length: > 0 } given ? given : DefaultFile;
         if (file != Path.GetFileName(file) || file is "." or "..")
@@ -115,11 +117,12 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             throw new FormatException($"version {version} has no file {file}");
         }
 
+        string sha256;
         using (var content = File.OpenRead(path))
         {
             // Tensors beside it may be others by now, and so the same content is tried with each folder's.
-            var digest = $"{path} {Convert.ToHexStringLower(SHA256.HashData(content))}";
-            if (ModelTrial.FindFaultAsync(path, digest, CancellationToken.None).GetAwaiter().GetResult() is { } fault)
+            sha256 = Convert.ToHexStringLower(SHA256.HashData(content));
+            if (ModelTrial.FindFaultAsync(path, $"{path} {sha256}", CancellationToken.None).GetAwaiter().GetResult() is { } fault)
             {
                 throw new OnnxException(OnnxErrorCode.Fail, $"version {version} was tried in a process of its own, and {fault}");
             }
@@ -128,9 +131,10 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         var session = OnnxSession.Load(path);
         try
         {
-            var tensors = new OnnxTensors(session);
+            var idle = new IdleSession(session, $"Version {version} of '{name}'", () => LoadAgain(name, version, path, sha256), logger);
+            var tensors = new OnnxTensors(session, idle);
             var batch = config.Numbers("max_batch_size") is [.., var last] ? last : 0;
-            var model = new LoadedModel(name, version, tensors) { BatchMax = batch is >= 0 and <= int.MaxValue ? (int)batch : throw new FormatException("'max_batch_size' must be 0 or more") };
+            var model = new LoadedModel(name, version, tensors) { BatchMax = batch is >= 0 and <= int.MaxValue ? (int)batch : throw new FormatException("'max_batch_size' must be 0 or more"), Idle = idle };
             model.Queue.Settings = Queueing(config, model.BatchMax);
             CheckTensors("input", config, tensors.Inputs, model.BatchMax);
             CheckTensors("output", config, tensors.Outputs, model.BatchMax);
@@ -141,6 +145,27 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         {
             session.Dispose();
             throw;
+        }
+    }
+
+    // What answers has to be what was tried and checked: a file put in its place is served once the model is loaded by name.
+    private static OnnxSession LoadAgain(string name, string version, string path, string sha256)
+    {
+        try
+        {
+            using var content = FileContent.Read(path);
+            if (Convert.ToHexStringLower(SHA256.HashData(content.Span)) != sha256)
+            {
+                throw new SlipwayException(ErrorCode.Unavailable, $"Version {version} of '{name}' could not be loaded again: its file has been changed since it was loaded; load the model from the repository again.");
+            }
+
+            var session = OnnxSession.Load(content.Span);
+            new OnnxTensors(session).WarmUp();
+            return session;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SlipwayException(ErrorCode.Unavailable, $"Version {version} of '{name}' could not be loaded again: {e.Message}", e);
         }
     }
 

@@ -159,7 +159,18 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     /// <summary>What the version that the model's definition falls back on answers in place of one that failed; the failure, when that is none or not free.</summary>
     private Outcome FallBack(InferScratch mine, in Outcome failed)
     {
-        if (FallbackOf(failed) is not { Model.Waits: false } arm || !TryTakeOver(mine, failed, arm))
+        if (FallbackOf(failed) is not { Model.Waits: false } arm)
+        {
+            return failed;
+        }
+
+        if (arm.Model.Queue.IsAsleep)
+        {
+            // Only who waits can wait for it to be loaded. The version that failed is asked once more on the way there.
+            return failed with { Status = Outcome.Waiting, Message = null };
+        }
+
+        if (!TryTakeOver(mine, failed, arm))
         {
             return failed;
         }
@@ -169,7 +180,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
 
     private async Task<Outcome> FallBackAsync(InferScratch mine, Outcome failed, CancellationToken cancellationToken)
     {
-        if (FallbackOf(failed) is not { } arm || !TryTakeOver(mine, failed, arm))
+        if (FallbackOf(failed) is not { } arm || await arm.Model.TryWakeAsync(cancellationToken) is false || !TryTakeOver(mine, failed, arm))
         {
             return failed;
         }
@@ -254,6 +265,7 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
                 QueueEnd.Turn when prepared.Arm.Model.Waits => await RunAsync(mine, prepared, queue, cancellationToken),
                 QueueEnd.Turn => Run(mine, prepared, queue),
                 QueueEnd.Ran => request.Outcome,
+                QueueEnd.Unloaded => prepared with { Entered = Stopwatch.GetTimestamp(), Scored = Stopwatch.GetTimestamp(), Status = StatusCodes.Status503ServiceUnavailable, Message = request.Refusal },
                 QueueEnd.Full => Overloaded(prepared, queue, StatusCodes.Status429TooManyRequests,
                     $"{queue.Waiting} requests wait for version {prepared.Arm!.Version} of '{prepared.Arm.Model.Model}' already; try again in {queue.RetryAfterSeconds} s, or send less."),
                 _ => Overloaded(prepared, queue, StatusCodes.Status503ServiceUnavailable,

@@ -120,7 +120,5 @@ internal sealed class ServedModels(ModelRouter router, PinnedVersions pinned, Mo
     }
 
     private IReadOnlyList<LoadedModel> InMemory() =>
-        [.. router.Tables.SelectMany(table => new[] { table.Stable, table.Candidate, table.Shadow }).OfType<Arm>().Select(arm => arm.Model)
-            .Concat(pinned.Loaded).Concat(folder.Models.Values.SelectMany(model => model.Versions.Values))
-            .DistinctBy(loaded => (loaded.Model, loaded.Version)).OrderBy(loaded => loaded.Model, StringComparer.Ordinal).ThenBy(loaded => loaded.Version, StringComparer.Ordinal)];
+        [.. pinned.AllInMemory.DistinctBy(loaded => (loaded.Model, loaded.Version)).OrderBy(loaded => loaded.Model, StringComparer.Ordinal).ThenBy(loaded => loaded.Version, StringComparer.Ordinal)];
 }

@@ -17,6 +17,9 @@ internal enum QueueEnd
 
     /// <summary>No more may wait.</summary>
     Full,
+
+    /// <summary>The version could not be loaded.</summary>
+    Unloaded,
 }
 
 /// <summary>A request that waits for its run. It keeps its own scratch, as its thread goes on to others.</summary>
@@ -40,7 +43,16 @@ internal sealed class QueuedRequest(InferScratch scratch, Outcome prepared, ulon
 
     public Task<QueueEnd> End => _end.Task;
 
+    /// <summary>After <see cref="QueueEnd.Unloaded"/> why, one sentence.</summary>
+    public string Refusal { get; private set; } = "";
+
     public void Complete(QueueEnd end) => _end.TrySetResult(end);
+
+    public void Refuse(string why)
+    {
+        Refusal = why;
+        Complete(QueueEnd.Unloaded);
+    }
 
     public void Cancel(CancellationToken cancellationToken) => _end.TrySetCanceled(cancellationToken);
 }
@@ -56,6 +68,10 @@ internal sealed class QueuedRequest(InferScratch scratch, Outcome prepared, ulon
 internal sealed class ModelQueue : IDisposable
 {
     private const double FastSeconds = 0.001;
+
+    // Of a version that sleeps so many more run than do: more than any limit, and so the check of each request for a free run is that for sleep too.
+    private const int Asleep = 1 << 30;
+
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(50);
 
     private readonly Lock _lock = new();
@@ -95,7 +111,13 @@ internal sealed class ModelQueue : IDisposable
 
     public int Waiting => Volatile.Read(ref _waitingCount);
 
-    public int Running => Volatile.Read(ref _running);
+    public int Running => Volatile.Read(ref _running) & (Asleep - 1);
+
+    /// <summary>Whether the version is not in memory, and all have to wait until it is.</summary>
+    public bool IsAsleep => Volatile.Read(ref _running) >= Asleep;
+
+    /// <summary>Called for each request that finds the version asleep, which waits by then: begins to load it and returns.</summary>
+    public Action? Wake { get; set; }
 
     /// <summary>Requests refused because no more could wait.</summary>
     public long Rejected => Volatile.Read(ref _rejected);
@@ -170,6 +192,47 @@ internal sealed class ModelQueue : IDisposable
     /// <summary>Seconds after which a place should be free: what waits, divided by what is done in a second. At least 1.</summary>
     public int RetryAfterSeconds => (int)Math.Clamp(Math.Ceiling(Waiting * Volatile.Read(ref _meanSeconds) / Math.Max(1, Limit)), 1, 3600);
 
+    /// <summary>Lets none run any more, unless some do or wait.</summary>
+    /// <param name="asleep">Called before any other can come.</param>
+    public bool TrySleep(Action asleep)
+    {
+        lock (_lock)
+        {
+            if (_waiting.Count > 0 || Interlocked.CompareExchange(ref _running, Asleep, 0) != 0)
+            {
+                return false;
+            }
+
+            asleep();
+            return true;
+        }
+    }
+
+    /// <summary>Lets all run again that <see cref="TrySleep"/> made wait.</summary>
+    public void Open()
+    {
+        if (IsAsleep)
+        {
+            Interlocked.Add(ref _running, -Asleep);
+        }
+
+        Dispatch();
+    }
+
+    /// <summary>Ends all that wait for a version which could not be loaded.</summary>
+    public void Refuse(string why)
+    {
+        List<QueuedRequest> refused;
+        lock (_lock)
+        {
+            refused = [.. _waiting];
+            _waiting.Clear();
+            refused.ForEach(request => Count(request, -1));
+        }
+
+        refused.ForEach(request => request.Refuse(why));
+    }
+
     public void Dispose() => _timer.Dispose();
 
     private bool Add(QueuedRequest request, Action<List<QueuedRequest>>? runTogether)
@@ -191,6 +254,11 @@ internal sealed class ModelQueue : IDisposable
             _waiting.Add(request);
             Count(request, 1);
             SetTimer();
+        }
+
+        if (IsAsleep)
+        {
+            Wake?.Invoke();
         }
 
         Dispatch();

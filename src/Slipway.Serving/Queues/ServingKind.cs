@@ -24,6 +24,13 @@ internal sealed class ServingKind(Database database, PinnedVersions pinned) : Se
 
         var model = yaml.Text("name");
         var settings = QueueSettings.Default with { Instances = yaml.OptionalInteger("instances", 1, 1024) };
+        var scaling = yaml.OptionalMap("scaling") is { } scaled ? ScalingPolicy.Parse(scaled) : ScalingPolicy.Default;
+        if (settings.Instances is not null && scaling.Max is not null)
+        {
+            yaml.Fault("instances", "says what 'scaling.max' says; leave one of them out");
+        }
+
+        settings = settings with { Instances = settings.Instances ?? scaling.Max };
         if (yaml.OptionalMap("queue") is { } queue)
         {
             settings = settings with
@@ -51,6 +58,11 @@ internal sealed class ServingKind(Database database, PinnedVersions pinned) : Se
             yaml.Fault("queue.max", "must be at least 1 beside 'batching', whose requests gather in the queue");
         }
 
+        if (settings.WaitingMax == 0 && scaling.ToZero)
+        {
+            yaml.Fault("queue.max", "must be at least 1 beside a 'scaling.min' of 0, with which requests wait while the model is loaded again");
+        }
+
         if (yaml.OptionalMap("cache") is { } cache)
         {
             settings = settings with { CacheEntries = cache.Integer("entries", 1, 10_000_000) };
@@ -59,7 +71,7 @@ internal sealed class ServingKind(Database database, PinnedVersions pinned) : Se
         var fallback = yaml.OptionalFilled("fallback");
         var log = yaml.OptionalMap("log") is { } logged ? LogPolicy.Parse(logged) : LogPolicy.All;
         yaml.Done();
-        return (model, new ServingSettings(settings, log, fallback));
+        return (model, new ServingSettings(settings, log, fallback, scaling));
     }
 
     protected override (string Name, string Model, ServingSettings Spec) Read(DefinitionYaml yaml)
@@ -81,7 +93,8 @@ internal sealed class ServingKind(Database database, PinnedVersions pinned) : Se
 /// <param name="Queue">How requests run and wait.</param>
 /// <param name="Log">What of its predictions is kept.</param>
 /// <param name="Fallback">The version that answers when the one that should fails; null for none.</param>
-internal sealed record ServingSettings(QueueSettings Queue, LogPolicy Log, string? Fallback)
+/// <param name="Scaling">How much of it is kept ready.</param>
+internal sealed record ServingSettings(QueueSettings Queue, LogPolicy Log, string? Fallback, ScalingPolicy Scaling)
 {
-    public static ServingSettings Default { get; } = new(QueueSettings.Default, LogPolicy.All, null);
+    public static ServingSettings Default { get; } = new(QueueSettings.Default, LogPolicy.All, null, ScalingPolicy.Default);
 }

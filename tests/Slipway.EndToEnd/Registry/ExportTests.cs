@@ -11,7 +11,7 @@ public sealed class ExportTests
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    [Fact, Trait("capability", "SRV-05"), Trait("capability", "SRV-06"), Trait("capability", "SRV-20"), Trait("capability", "X-42"), Trait("capability", "X-43"), Trait("capability", "OPS-03")]
+    [Fact, Trait("capability", "SRV-05"), Trait("capability", "SRV-08"), Trait("capability", "SRV-06"), Trait("capability", "SRV-20"), Trait("capability", "X-42"), Trait("capability", "X-43"), Trait("capability", "OPS-03")]
     public async Task An_exported_version_runs_elsewhere_with_the_same_answers_and_its_manifests_are_in_order()
     {
         var place = Directory.CreateTempSubdirectory("slipway-export-").FullName;
@@ -26,6 +26,7 @@ public sealed class ExportTests
 
                 await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", to, "--min-replicas", "1", "--max-replicas", "9", "--queue-target", "4");
                 await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", $"{to}.tar");
+                await CheckPolicyAsync(home, place);
                 var (again, _, refusal) = await SlipwayProgram.RunAsync(Cancel, "--server", home.Address.ToString(), "export", "Late parcel", "1.0.0", "--to", to);
                 var (unknown, _, unfound) = await SlipwayProgram.RunAsync(Cancel, "--server", home.Address.ToString(), "export", "Late parcel", "9.9.9", "--to", $"{to}-9");
 
@@ -135,6 +136,27 @@ public sealed class ExportTests
             "/apis/policy/v1" => Resources("policy/v1", ("poddisruptionbudgets", "PodDisruptionBudget")),
             _ => null,
         };
+    }
+
+    // What the model's scaling policy says goes into the manifest, and what the command line says goes before it.
+    private static async Task CheckPolicyAsync(RunningServer home, string place)
+    {
+        var file = Path.Combine(place, "serving.yaml");
+        var to = Path.Combine(place, "scaled");
+        await File.WriteAllTextAsync(file, "kind: serving\nname: Late parcel\nscaling: {min: 0, max: 5, target: 3}\n", Cancel);
+        await SlipwayAsync(home, "apply", file);
+        await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", to);
+        await SlipwayAsync(home, "export", "Late parcel", "1.0.0", "--to", $"{to}-2", "--min-replicas", "2", "--queue-target", "7");
+
+        var (scaler, other) = (Load(Path.Combine(to, "kubernetes", "slipway.yaml"))[2], Load(Path.Combine($"{to}-2", "kubernetes", "slipway.yaml"))[2]);
+        Assert.Equal(("1", "5"), (Text(scaler, "spec", "minReplicas"), Text(scaler, "spec", "maxReplicas")));
+        Assert.Equal(("slipway_serving_concurrency", "3"), (Text(Items(scaler, "spec", "metrics")[0], "pods", "metric", "name"), Text(Items(scaler, "spec", "metrics")[0], "pods", "target", "averageValue")));
+        Assert.Contains("# The model's policy has min: 0. A HorizontalPodAutoscaler does not go below 1 replica", await File.ReadAllTextAsync(Path.Combine(to, "kubernetes", "slipway.yaml"), Cancel), StringComparison.Ordinal);
+        Assert.Equal(("2", "5"), (Text(other, "spec", "minReplicas"), Text(other, "spec", "maxReplicas")));
+        Assert.Equal(("slipway_serving_queue_depth", "7"), (Text(Items(other, "spec", "metrics")[0], "pods", "metric", "name"), Text(Items(other, "spec", "metrics")[0], "pods", "target", "averageValue")));
+        Directory.Delete(to, recursive: true);
+        Directory.Delete($"{to}-2", recursive: true);
+        File.Delete(file);
     }
 
     private static void CheckManifests(string folder)
