@@ -78,6 +78,7 @@ public sealed partial class ModelRegistry
         SizeBytes = sizeBytes,
         MeasuredAt = at,
         Fault = result.Fault,
+        IsCrash = result.IsCrash,
     };
 
     // Null when another version has become the newest since the evaluations were compared; with insist, the evaluation is then left out.

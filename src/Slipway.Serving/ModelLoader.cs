@@ -48,8 +48,8 @@ internal sealed class ModelLoader(
         var file = version.ServedSha256 ?? throw Unusable(version, "it holds no model file that this server can run; register an ONNX export of it");
         using var content = Open(version, "model file", file);
 
-        // A benchmark is such a trial.
-        var fault = version.Profile?.Benchmark is { } benchmark ? benchmark.Fault : ModelTrial.FindFaultAsync(blobs.PathOf(file), file, CancellationToken.None).GetAwaiter().GetResult();
+        // A benchmark is such a trial. What it failed on without a crash may have been the values it made up, or a file that is back by now.
+        var fault = version.Profile?.Benchmark is { } benchmark && (benchmark.Fault is null || benchmark.IsCrash) ? benchmark.Fault : ModelTrial.FindFaultAsync(blobs.PathOf(file), file, CancellationToken.None).GetAwaiter().GetResult();
         if (fault is not null)
         {
             throw Unusable(version, $"it was tried in a process of its own, and {fault}");

@@ -90,6 +90,9 @@ public sealed record ModelBenchmark
 
     /// <summary>Why there are no figures, such as that the runtime crashed; null when there are.</summary>
     public string? Fault { get; init; }
+
+    /// <summary>Whether the model brought its process down, or never came to an end: no server loads it then. Any other fault may be of the values that it was tried on.</summary>
+    public bool IsCrash { get; init; }
 }
 
 /// <summary>What a model is, beside its versions. Fields that are null stay as they are.</summary>

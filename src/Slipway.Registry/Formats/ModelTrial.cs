@@ -76,11 +76,11 @@ public static class ModelTrial
             _ = await errors;
             return process.ExitCode == 0
                 ? JsonSerializer.Deserialize<TrialResult>(bytes, JsonDefaults.Options)!
-                : new TrialResult { Fault = string.Create(CultureInfo.InvariantCulture, $"the runtime crashed on it (exit code {process.ExitCode})") };
+                : new TrialResult { Fault = string.Create(CultureInfo.InvariantCulture, $"the runtime crashed on it (exit code {process.ExitCode})"), IsCrash = true };
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            return new TrialResult { Fault = $"the trial took longer than {Limit.TotalSeconds:0} seconds" };
+            return new TrialResult { Fault = $"the trial took longer than {Limit.TotalSeconds:0} seconds", IsCrash = true };
         }
         finally
         {

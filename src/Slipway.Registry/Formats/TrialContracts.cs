@@ -50,6 +50,9 @@ internal sealed record TrialResult
     /// <summary>Why the model could not be run; null when it could.</summary>
     public string? Fault { get; init; }
 
+    /// <summary>Whether the process came down, or never came to an end.</summary>
+    public bool IsCrash { get; init; }
+
     /// <summary>Whether the fault is this machine's, which starts no process.</summary>
     public bool IsUntried { get; init; }
 }

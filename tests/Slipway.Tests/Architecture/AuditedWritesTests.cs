@@ -18,6 +18,7 @@ public sealed partial class AuditedWritesTests
         ["IdentityKeeper.SaveAsync"] = "When keys and sessions were last used: seen, not changed.",
         ["Leases.TryAcquireAsync"] = "Leases say which server works now; what it does is audited.",
         ["Leases.ReleaseAsync"] = "Leases say which server works now; what it does is audited.",
+        ["RolloutStore.KeepCountsAsync"] = "Counters are no decision: what is decided from them is audited, with the evidence.",
         ["WebhookDispatcher.WorkAsync"] = "A reader's place in the outbox, and the deliveries that its events call for.",
         ["WebhookStore.NoteAsync"] = "How a delivery to a webhook went; the webhook itself is audited.",
         ["SloStore.AddAsync"] = "Counts of requests by the minute, as telemetry; the alerts made of them are audited.",

@@ -57,6 +57,29 @@ public sealed class ModelTrialTests
     }
 
     [Fact]
+    public async Task A_benchmark_that_failed_on_its_own_values_or_on_a_lost_file_keeps_nobody_from_loading()
+    {
+        await using var host = await ServingHost.StartAsync();
+        var picky = await host.RegisterTensorsAsync(new OnnxModelWriter("picky").AddInput("A", OnnxElementType.Int32, -1).AddInput("B", OnnxElementType.Int32, -1).AddOutput("Y", OnnxElementType.Int32, -1)
+            .AddNode("Div", ["A", "B"], ["Y"]).ToBytes(), "picky"); // Not by the benchmark's zeros.
+        var lost = await host.RegisterTensorsAsync(TensorModels.Echo(OnnxElementType.Float, -1), "lost");
+        var file = host.Blobs.PathOf(lost.ServedSha256!);
+        var content = await File.ReadAllBytesAsync(file, Cancel);
+        File.Delete(file);
+
+        await host.Registry.MeasureAsync("picky", picky.Version, TimeProvider.System, Cancel);
+        await host.Registry.MeasureAsync("lost", lost.Version, TimeProvider.System, Cancel);
+        await File.WriteAllBytesAsync(file, content, Cancel);
+
+        foreach (var version in new[] { picky, lost })
+        {
+            var measured = host.Registry.Get(version.Model, version.Version);
+            Assert.True(measured.Profile!.Benchmark is { Fault: not null, IsCrash: false }, $"{measured.Profile.Benchmark}");
+            Assert.Equal(version.Model, host.Area.Service<ModelLoader>().Load(measured).Model);
+        }
+    }
+
+    [Fact]
     public async Task What_refuses_made_up_values_is_no_fault_and_what_cannot_be_read_is()
     {
         var path = Path.GetTempFileName();
