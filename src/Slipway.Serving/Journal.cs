@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
 using Slipway.Native.Files;
 
@@ -83,6 +84,24 @@ internal sealed class Journal
     {
         _file.Dispose();
         File.Move(Path, System.IO.Path.ChangeExtension(Path, ClosedExtension));
+    }
+
+    /// <summary>Ends and forgets all of them. One that cannot be ended keeps what it holds under its open name, and becomes a segment after the next start.</summary>
+    public static void CloseAll(Dictionary<string, Journal> journals, ILogger logger)
+    {
+        Journal[] closing = [.. journals.Values];
+        journals.Clear(); // First: one that fails must not be met again.
+        foreach (var journal in closing)
+        {
+            try
+            {
+                journal.Close();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                logger.LogError(e, "The journal {Path} could not be closed", journal.Path);
+            }
+        }
     }
 
     /// <summary>Ends the files that a stopped process left open under a folder of model folders. Call it before the first is made.</summary>

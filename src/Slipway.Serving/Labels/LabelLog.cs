@@ -176,23 +176,7 @@ public sealed class LabelLog : IAsyncDisposable
         journal.Append(record);
     }
 
-    private void CloseJournals()
-    {
-        Journal[] journals = [.. _journals.Values];
-        _journals.Clear();
-        foreach (var journal in journals)
-        {
-            try
-            {
-                journal.Close();
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // What it holds is on disk under its open name, and becomes a segment after the next start.
-                _logger.LogError(e, "The label journal {Path} could not be closed", journal.Path);
-            }
-        }
-    }
+    private void CloseJournals() => Journal.CloseAll(_journals, _logger);
 
     private void ConvertClosed()
     {

@@ -358,23 +358,7 @@ public sealed class PredictionLog : IAsyncDisposable
         }
     }
 
-    private void CloseJournals()
-    {
-        Journal[] journals = [.. _journals.Values];
-        _journals.Clear();
-        foreach (var journal in journals)
-        {
-            try
-            {
-                journal.Close();
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // It stays under its open name, and becomes a segment after the next start.
-                _logger.LogError(e, "The prediction journal {Path} could not be closed", journal.Path);
-            }
-        }
-    }
+    private void CloseJournals() => Journal.CloseAll(_journals, _logger);
 
     // Never fails: whoever waits is told, and the next one tries again.
     private async Task ConvertThen(Task before, IReadOnlyList<TaskCompletionSource> waiting)

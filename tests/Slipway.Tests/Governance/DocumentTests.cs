@@ -126,10 +126,10 @@ public sealed class DocumentTests
         await using var server = await GovernedServer.StartWithModelAsync();
 
         var error = await Assert.ThrowsAsync<SlipwayException>(
-            () => GenerateAsync(server, DocumentType.ModelCard, GovernedServer.Model, ("limitations", "TODO ask {{owner}}"), ("classification", "TOP HUSH")));
+            () => GenerateAsync(server, DocumentType.ModelCard, GovernedServer.Model, ("limitations", "TBC ask {{owner}}"), ("classification", "TOP HUSH")));
 
         Assert.Equal(ErrorCode.FailedPrecondition, error.Code);
-        Assert.Contains("no placeholders left: 'TODO' is still there; '{{owner}}' is still there", error.Message, StringComparison.Ordinal);
+        Assert.Contains("no placeholders left: 'TBC' is still there; '{{owner}}' is still there", error.Message, StringComparison.Ordinal);
         Assert.Contains("classification valid: 'TOP HUSH' is none of", error.Message, StringComparison.Ordinal);
         Assert.Empty(await ListAsync(server));
         Assert.False(Directory.Exists(Path.Combine(server.Data, "documents")));
