@@ -46,6 +46,9 @@ fetch tests/clients "the clients and servers that the tests run against"
 build Slipway.slnx
 
 passed=0; failed=0; skipped=0
+failures_log=$(mktemp)
+# A failed test's name, message and stack; the servers' own lines between them are left out.
+failures_of() { awk '/^    [^ ].*\[FAIL\]/ { on = 1; print; next } /^      / { if (on) print; next } /^ / { on = 0 }' "$1" | cut -c1-400; }
 run() {
   local log; log=$(mktemp)
   local status=0
@@ -58,6 +61,7 @@ run() {
   skips=$(grep -oE 'Skipped: [0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
   # A runner that ended without its summary has failed, whatever it printed before.
   if [ $status != 0 ] && [ $((errors + failures)) = 0 ]; then errors=1; fi
+  failures_of "$log" >>"$failures_log"
   passed=$((passed + total - failures - skips)); failed=$((failed + failures + errors)); skipped=$((skipped + skips))
   rm -f "$log"
 }
@@ -70,7 +74,7 @@ stop_postgres() {
   as_postgres "$(postgres_programs)/pg_ctl" -D "$cluster/data" -m immediate -w stop >/dev/null 2>&1 || true
   rm -rf "$cluster"
 }
-trap stop_postgres EXIT
+trap 'stop_postgres; rm -f "$failures_log"' EXIT
 start_postgres() {
   cluster=$(mktemp -d)
   [ "$(id -u)" != 0 ] || chown postgres "$cluster"
@@ -98,5 +102,7 @@ run "$end_to_end" -noColor "$@"
 if [ $skipped -gt 0 ]; then
   say "$skipped tests were left out; their reasons stand above."
 fi
+# Once more at the end, where a long log is read first.
+cat "$failures_log"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ $failed = 0 ] && [ $passed -gt 0 ]
