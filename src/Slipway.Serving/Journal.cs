@@ -19,7 +19,8 @@ internal sealed class Journal
     private const string OpenExtension = ".open";
     private const string ClosedExtension = ".journal";
 
-    private const int FrameBytes = 8;
+    /// <summary>Before each record: its length and its checksum.</summary>
+    public const int FrameBytes = 8;
 
     private readonly FileStream _file;
     private readonly ArrayBufferWriter<byte> _buffer = new(64 * 1024);
@@ -118,49 +119,6 @@ internal sealed class Journal
     public static IReadOnlyList<string> Closed(string root) =>
         [.. Directory.EnumerateFiles(root, "*" + ClosedExtension, SearchOption.AllDirectories).OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)];
 
-    /// <summary>Reads a journal up to its torn end.</summary>
-    /// <returns>The header; default when not even that is whole.</returns>
-    public static THeader? Read<THeader>(string path, Action<THeader, ReadOnlySpan<byte>> onRecord)
-    {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 256 * 1024);
-        var left = file.Length;
-        THeader? header = default;
-        var frame = new byte[FrameBytes];
-        var record = new byte[4096];
-        while (left >= FrameBytes && file.ReadAtLeast(frame, FrameBytes, throwOnEndOfStream: false) == FrameBytes)
-        {
-            left -= FrameBytes;
-            var length = BinaryPrimitives.ReadInt32LittleEndian(frame);
-            if (length < 0 || length > left)
-            {
-                break;
-            }
-
-            if (record.Length < length)
-            {
-                record = new byte[length];
-            }
-
-            var bytes = record.AsSpan(0, length);
-            if (file.ReadAtLeast(bytes, length, throwOnEndOfStream: false) != length || Checksum(bytes) != BinaryPrimitives.ReadUInt32LittleEndian(frame.AsSpan(4)))
-            {
-                break;
-            }
-
-            left -= length;
-            if (header is null)
-            {
-                header = JsonSerializer.Deserialize<THeader>(bytes, JsonDefaults.Options);
-            }
-            else
-            {
-                onRecord(header, bytes);
-            }
-        }
-
-        return header;
-    }
-
     /// <summary>Gives a finished file its name, so that it is whole or absent after a crash.</summary>
     public static void Publish(string temporary, string target)
     {
@@ -189,7 +147,7 @@ internal sealed class Journal
         return (name.Length > 0 && name[0] == '.' ? name.Replace(".", "%2E", 0, 1) : name).ToString();
     }
 
-    private static uint Checksum(ReadOnlySpan<byte> bytes)
+    public static uint Checksum(ReadOnlySpan<byte> bytes)
     {
         var crc = uint.MaxValue;
         while (bytes.Length >= 8)

@@ -213,6 +213,46 @@ internal static unsafe partial class DuckDbApi
     [LibraryImport(Library)]
     internal static partial int duckdb_append_data_chunk(DuckDbAppenderHandle appender, nint chunk);
 
+    // Table functions.
+    [LibraryImport(Library)]
+    internal static partial nint duckdb_create_logical_type(int type);
+
+    [LibraryImport(Library)]
+    internal static partial nint duckdb_create_table_function();
+
+    [LibraryImport(Library)]
+    internal static partial void duckdb_destroy_table_function(ref nint function);
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial void duckdb_table_function_set_name(nint function, string name);
+
+    [LibraryImport(Library)]
+    internal static partial void duckdb_table_function_set_extra_info(nint function, nint extra, delegate* unmanaged[Cdecl]<nint, void> free);
+
+    [LibraryImport(Library)]
+    internal static partial void duckdb_table_function_set_bind(nint function, delegate* unmanaged[Cdecl]<nint, void> bind);
+
+    [LibraryImport(Library)]
+    internal static partial void duckdb_table_function_set_init(nint function, delegate* unmanaged[Cdecl]<nint, void> init);
+
+    [LibraryImport(Library)]
+    internal static partial void duckdb_table_function_set_function(nint function, delegate* unmanaged[Cdecl]<nint, nint, void> fill);
+
+    [LibraryImport(Library)]
+    internal static partial int duckdb_register_table_function(DuckDbConnectionHandle connection, nint function);
+
+    [LibraryImport(Library)]
+    internal static partial nint duckdb_bind_get_extra_info(nint info);
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial void duckdb_bind_add_result_column(nint info, string name, nint type);
+
+    [LibraryImport(Library)]
+    internal static partial nint duckdb_function_get_extra_info(nint info);
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial void duckdb_function_set_error(nint info, string error);
+
     /// <summary>Text owned by DuckDB, read and left alone.</summary>
     internal static string Text(nint pointer) => Marshal.PtrToStringUTF8(pointer) ?? "";
 

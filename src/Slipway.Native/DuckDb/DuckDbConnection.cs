@@ -122,6 +122,18 @@ public sealed class DuckDbConnection : IDisposable
     /// <exception cref="DuckDbException">There is no such table.</exception>
     public DuckDbAppender Append(string table, string? schema = null) => DuckDbAppender.Create(handle, table, schema);
 
+    /// <summary>
+    /// Registers a source of rows, to be read once as <c>FROM name()</c>: <paramref name="next"/> writes one row and ends it, or returns false at the end.
+    /// It runs inside the statement, on one thread, and must not use the connection.
+    /// </summary>
+    /// <returns>The name.</returns>
+    public string RegisterSource(IReadOnlyList<(string Name, DuckDbType Type)> columns, Func<DuckDbRows, bool> next)
+    {
+        // A streamed result leaves its transaction open until the next statement, which would take a source registered inside it away.
+        Execute("SELECT NULL");
+        return DuckDbSource.Register(handle, columns, next);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => handle.Dispose();
 

@@ -212,26 +212,32 @@ public sealed class LabelLog : IAsyncDisposable
         {
             using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 1, MemoryLimit = "256MB" });
             using var connection = database.Connect();
-            connection.Execute("CREATE TABLE labels (prediction_id VARCHAR NOT NULL, label DOUBLE NOT NULL, observed_ms BIGINT NOT NULL, received_ms BIGINT NOT NULL)");
-            using (var appender = connection.Append("labels"))
-            {
-                Journal.Read<Header>(journal, (_, record) =>
-                {
-                    appender.AppendUtf8(record[24..]);
-                    appender.AppendDouble(BinaryPrimitives.ReadDoubleLittleEndian(record));
-                    appender.AppendInt64(BinaryPrimitives.ReadInt64LittleEndian(record[8..]));
-                    appender.AppendInt64(BinaryPrimitives.ReadInt64LittleEndian(record[16..]));
-                    appender.EndRow();
-                });
-                appender.Close();
-            }
-
+            using var reader = new JournalReader<Header>(journal);
+            var labels = connection.RegisterSource(
+                [("prediction_id", DuckDbType.Varchar), ("label", DuckDbType.Double), ("observed_ms", DuckDbType.BigInt), ("received_ms", DuckDbType.BigInt)],
+                rows => Append(reader, rows));
             var temporary = Path.ChangeExtension(journal, ".tmp");
-            connection.Execute($"COPY labels TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
+            connection.Execute($"COPY (FROM {labels}()) TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
             Journal.Publish(temporary, segment);
         }
 
         File.Delete(journal);
+    }
+
+    private static bool Append(JournalReader<Header> reader, DuckDbRows rows)
+    {
+        if (reader.Header is null || !reader.Next())
+        {
+            return false;
+        }
+
+        var record = reader.Record;
+        rows.AppendUtf8(record[24..]);
+        rows.AppendDouble(BinaryPrimitives.ReadDoubleLittleEndian(record));
+        rows.AppendInt64(BinaryPrimitives.ReadInt64LittleEndian(record[8..]));
+        rows.AppendInt64(BinaryPrimitives.ReadInt64LittleEndian(record[16..]));
+        rows.EndRow();
+        return true;
     }
 
     private sealed record Header(string Model);

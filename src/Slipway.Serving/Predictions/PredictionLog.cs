@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
+using Slipway.Native;
 using Slipway.Serving.Protocol;
 using Slipway.Storage;
 
@@ -366,7 +367,7 @@ public sealed class PredictionLog : IAsyncDisposable
         await before;
         try
         {
-            await Task.Run(ConvertClosed);
+            await Task.Run(() => BackgroundThread.Run(ConvertClosed));
             foreach (var one in waiting)
             {
                 one.TrySetResult();

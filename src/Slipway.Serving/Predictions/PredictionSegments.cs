@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Slipway.Native.DuckDb;
 
 namespace Slipway.Serving.Predictions;
@@ -75,96 +74,82 @@ internal sealed class PredictionSegments(string root)
 
     private static (string Model, long EventMs)? WriteSegment(string journal, string folder, string id)
     {
-        using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 1, MemoryLimit = "256MB" });
-        using var connection = database.Connect();
-        DuckDbAppender? appender = null;
-        long min = long.MaxValue, max = long.MinValue;
-        PredictionJournalHeader? header;
-        try
-        {
-            header = Journal.Read<PredictionJournalHeader>(journal, (head, bytes) =>
-            {
-                appender ??= OpenAppender(connection, head);
-                var row = new PredictionRecord(bytes);
-                min = Math.Min(min, row.EventMs);
-                max = Math.Max(max, row.EventMs);
-                Append(appender, row, head);
-            });
-            appender?.Close();
-        }
-        finally
-        {
-            appender?.Dispose();
-        }
-
-        if (header is null || max == long.MinValue)
+        using var reader = new JournalReader<PredictionJournalHeader>(journal);
+        if (reader.Header is not { } header || !reader.Next())
         {
             return null;
         }
 
+        using var database = DuckDbDatabase.OpenInMemory(new DuckDbOptions { Threads = 1, MemoryLimit = "256MB" });
+        using var connection = database.Connect();
+        long min = long.MaxValue, max = long.MinValue;
+        var more = true;
+        var predictions = connection.RegisterSource(Columns(header), rows =>
+        {
+            if (!more)
+            {
+                return false;
+            }
+
+            var row = new PredictionRecord(reader.Record);
+            min = Math.Min(min, row.EventMs);
+            max = Math.Max(max, row.EventMs);
+            Append(rows, row, header);
+            more = reader.Next();
+            return true;
+        });
         var temporary = Path.Combine(folder, id + ".tmp");
-        connection.Execute($"COPY predictions TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd)");
+        connection.Execute($"COPY (FROM {predictions}()) TO {DuckDbLiteral.Quote(temporary)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 20480)");
         Journal.Publish(temporary, Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{min}_{max}_{id}{ParquetExtension}")));
         return (header.Model, max);
     }
 
-    private static DuckDbAppender OpenAppender(DuckDbConnection connection, PredictionJournalHeader header)
+    private static List<(string Name, DuckDbType Type)> Columns(PredictionJournalHeader header) =>
+    [
+        ("prediction_id", DuckDbType.Varchar),
+        ("at_ms", DuckDbType.BigInt),
+        ("event_ms", DuckDbType.BigInt),
+        ("version", DuckDbType.Varchar),
+        ("arm", DuckDbType.Varchar),
+        ("entity_key", DuckDbType.Varchar),
+        ("output", DuckDbType.Double),
+        ("latency_us", DuckDbType.BigInt),
+        ("status", DuckDbType.Integer),
+        .. header.Features.Select(feature => (feature, DuckDbType.Double)),
+        .. header.Ages ? header.Features.Select(feature => ($"age_s:{feature}", DuckDbType.Integer)) : [],
+        .. header.Tensors ? [("inputs", DuckDbType.Varchar), ("outputs", DuckDbType.Varchar)] : Array.Empty<(string, DuckDbType)>(),
+    ];
+
+    private static void Append(DuckDbRows rows, PredictionRecord row, PredictionJournalHeader header)
     {
-        var sql = new StringBuilder(
-            """
-            CREATE TABLE predictions (
-                prediction_id VARCHAR NOT NULL, at_ms BIGINT NOT NULL, event_ms BIGINT NOT NULL, version VARCHAR NOT NULL, arm VARCHAR NOT NULL,
-                entity_key VARCHAR, output DOUBLE, latency_us BIGINT NOT NULL, status INTEGER NOT NULL
-            """);
-        foreach (var feature in header.Features)
-        {
-            sql.Append(", ").Append(DuckDbIdentifier.Quote(feature)).Append(" DOUBLE");
-        }
-
-        foreach (var feature in header.Ages ? header.Features : [])
-        {
-            sql.Append(", ").Append(DuckDbIdentifier.Quote($"age_s:{feature}")).Append(" INTEGER");
-        }
-
-        if (header.Tensors)
-        {
-            sql.Append(", inputs VARCHAR, outputs VARCHAR");
-        }
-
-        connection.Execute(sql.Append(')').ToString());
-        return connection.Append("predictions");
-    }
-
-    private static void Append(DuckDbAppender appender, PredictionRecord row, PredictionJournalHeader header)
-    {
-        appender.AppendUtf8(row.Id);
-        appender.AppendInt64(row.AtMs);
-        appender.AppendInt64(row.EventMs);
-        appender.AppendUtf8(row.Version);
-        appender.AppendString(Arm.NameOf(row.Role));
+        rows.AppendUtf8(row.Id);
+        rows.AppendInt64(row.AtMs);
+        rows.AppendInt64(row.EventMs);
+        rows.AppendUtf8(row.Version);
+        rows.AppendString(Arm.NameOf(row.Role));
         if (row.Key.IsEmpty)
         {
-            appender.AppendNull();
+            rows.AppendNull();
         }
         else
         {
-            appender.AppendUtf8(row.Key);
+            rows.AppendUtf8(row.Key);
         }
 
-        AppendValue(appender, row.Output);
-        appender.AppendInt64(row.LatencyUs);
-        appender.AppendInt64(row.Status);
+        AppendValue(rows, row.Output);
+        rows.AppendInt64(row.LatencyUs);
+        rows.AppendInt64(row.Status);
         if (header.Tensors)
         {
-            appender.AppendUtf8(row.Inputs);
-            appender.AppendUtf8(row.Outputs);
+            rows.AppendUtf8(row.Inputs);
+            rows.AppendUtf8(row.Outputs);
         }
         else
         {
             var features = row.Features(header.Features.Count);
             for (var i = 0; i < header.Features.Count; i++)
             {
-                AppendValue(appender, i < features.Length ? features[i] : float.NaN);
+                AppendValue(rows, i < features.Length ? features[i] : float.NaN);
             }
 
             var ages = header.Ages ? row.Ages(header.Features.Count) : default;
@@ -172,27 +157,27 @@ internal sealed class PredictionSegments(string root)
             {
                 if (i < ages.Length && ages[i] >= 0)
                 {
-                    appender.AppendInt64(ages[i]);
+                    rows.AppendInt64(ages[i]);
                 }
                 else
                 {
-                    appender.AppendNull();
+                    rows.AppendNull();
                 }
             }
         }
 
-        appender.EndRow();
+        rows.EndRow();
     }
 
-    private static void AppendValue(DuckDbAppender appender, float value)
+    private static void AppendValue(DuckDbRows rows, float value)
     {
         if (float.IsNaN(value))
         {
-            appender.AppendNull();
+            rows.AppendNull();
         }
         else
         {
-            appender.AppendDouble(value);
+            rows.AppendDouble(value);
         }
     }
 

@@ -214,6 +214,65 @@ public sealed class DuckDbTests : IDisposable
     }
 
     [Fact]
+    public void A_source_gives_its_rows_to_the_statement_that_reads_it()
+    {
+        var count = 0;
+        var made = connection.RegisterSource([("n", DuckDbType.BigInt), ("odd \"half\"", DuckDbType.Double), ("name", DuckDbType.Varchar)], rows =>
+        {
+            if (count == 5000)
+            {
+                return false;
+            }
+
+            rows.AppendInt64(count);
+            if (count % 2 == 0)
+            {
+                rows.AppendNull();
+            }
+            else
+            {
+                rows.AppendDouble(count / 2.0);
+            }
+
+            rows.AppendString($"row number {count}");
+            rows.EndRow();
+            count++;
+            return true;
+        });
+
+        Assert.Equal(
+            [5000L, 12497500L, 2500L, 3125000.0, 5000L, "row number 4999"],
+            connection.QueryRows($"SELECT count(*), sum(n)::BIGINT, count(h), sum(h), count(DISTINCT name), arg_max(name, n) FROM (SELECT *, \"odd \"\"half\"\"\" AS h FROM {made}())")[0]);
+    }
+
+    [Fact]
+    public void A_source_that_fails_fails_the_statement_with_its_message()
+    {
+        var broken = connection.RegisterSource([("n", DuckDbType.BigInt)], _ => throw new IOException("the disk is gone"));
+        var half = connection.RegisterSource([("n", DuckDbType.BigInt), ("m", DuckDbType.BigInt)], rows =>
+        {
+            rows.AppendInt64(1);
+            return false;
+        });
+
+        Assert.Contains("the disk is gone", Assert.Throws<DuckDbException>(() => connection.Execute($"CREATE TABLE t AS FROM {broken}()")).Message, StringComparison.Ordinal);
+        Assert.Contains("not ended", Assert.Throws<DuckDbException>(() => connection.Execute($"CREATE TABLE t AS FROM {half}()")).Message, StringComparison.Ordinal);
+        Assert.Equal(1L, connection.QueryScalar<long>("SELECT 1"));
+    }
+
+    [Fact]
+    public void Sources_have_names_of_their_own_whatever_the_connection_did_before()
+    {
+        Assert.Equal(1L, connection.QueryScalar<long>("SELECT 1"));
+        using var other = database.Connect();
+        var first = connection.RegisterSource([("n", DuckDbType.BigInt)], _ => false);
+        var second = other.RegisterSource([("m", DuckDbType.BigInt)], _ => false);
+
+        Assert.Equal(0L, other.QueryScalar<long>($"SELECT count(n) FROM {first}()"));
+        Assert.Equal(0L, connection.QueryScalar<long>($"SELECT count(m) FROM {second}()"));
+    }
+
+    [Fact]
     public void A_wrong_statement_fails_with_the_message_of_DuckDB()
     {
         var error = Assert.Throws<DuckDbException>(() => connection.QueryRows("SELECT missing_column FROM range(3)"));
