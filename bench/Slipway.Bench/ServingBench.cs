@@ -21,9 +21,8 @@ internal static class ServingBench
 
     public static async Task RunAsync(BenchSettings settings)
     {
-        var data = Path.Combine(BenchSettings.Folder, "data");
-        await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin);
-        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
         var rows = await ServedModel.RowsAsync(client);
 
         Console.WriteLine(
@@ -48,20 +47,20 @@ internal static class ServingBench
         }
         while (report.PredictionsLogged + report.PredictionsDropped < answered);
         Console.WriteLine($"  prediction log: {report.PredictionsLogged} rows written, {report.PredictionsDropped} dropped, for {answered} answered requests");
-        Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client, data)):0.0} us");
+        Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client)):0.0} us");
+        await ServedModel.RequireCanaryAsync(client);
     }
 
     /// <summary>The gRPC endpoint against Kestrel that answers the same bytes as gRPC does, in turn.</summary>
     public static async Task GrpcAsync(BenchSettings settings)
     {
-        var data = Path.Combine(BenchSettings.Folder, "data");
         var (port, barePort) = (MeasuredProcess.FreePort(), MeasuredProcess.FreePort());
-        await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin, grpcPort: port);
-        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin, grpcPort: port);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
         const string Call = "/inference.GRPCInferenceService/ModelInfer";
-        var features = new float[] { 0.1f, 12, 30, 17, 3, 1, 700 };
+        float[] features = [0.1f, 12, 30, 17, 3, 1, 700, .. Enumerable.Range(1, ServedModel.Features - 7).Select(i => 700f / (17 + i))];
         var message = new ModelInferRequest { ModelName = ServedModel.Name, RawInputContents = { ByteString.CopyFrom(MemoryMarshal.AsBytes(features.AsSpan())) } };
-        message.Inputs.Add(new ModelInferRequest.Types.InferInputTensor { Name = "features", Datatype = "FP32", Shape = { 1, 7 } });
+        message.Inputs.Add(new ModelInferRequest.Types.InferInputTensor { Name = "features", Datatype = "FP32", Shape = { 1, ServedModel.Features } });
         var bytes = message.ToByteArray();
         var body = Path.Combine(BenchSettings.Folder, "call.bin");
         await File.WriteAllBytesAsync(body, [0, 0, 0, (byte)(bytes.Length >> 8), (byte)bytes.Length, .. bytes]);
@@ -83,18 +82,18 @@ internal static class ServingBench
         await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin, barePort);
         var (ours, theirs) = await InTurnAsync(
             () => H2Load.GrpcAsync(server, port, Call, body, settings), () => H2Load.GrpcAsync(bare, barePort, Call, body, settings), settings);
-        var run = RunMicroseconds(await ModelFileAsync(client, data));
+        var run = RunMicroseconds(await ModelFileAsync(client));
         Console.WriteLine($"\ngRPC ModelInfer against bare Kestrel's HTTP/2; {Math.Max(1, settings.Connections / 8)} connections of 8 streams, medians of {settings.Rounds} rounds");
         Console.WriteLine(
             $"  Slipway {ours.PerSecond:0} calls/s, {ours.CpuMicroseconds:0.0} us; bare {theirs.PerSecond:0} calls/s, {theirs.CpuMicroseconds:0.0} us; ratio {ours.PerSecond / theirs.PerSecond:0.00} in calls; processor time over bare and the model's own run ({run:0.0} us): {ours.CpuMicroseconds - theirs.CpuMicroseconds - run:0.0} us");
+        await ServedModel.RequireCanaryAsync(client);
     }
 
     /// <summary>Latency at half of what goes, against bare Kestrel at the same rate, in turn.</summary>
     public static async Task HalfLoadAsync(BenchSettings settings)
     {
-        var data = Path.Combine(BenchSettings.Folder, "data");
-        await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin);
-        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
         var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
         var rows = await ServedModel.RowsAsync(client);
         await File.WriteAllLinesAsync(bodies, rows.Select(row => row.Features));
@@ -114,14 +113,14 @@ internal static class ServingBench
         Console.WriteLine($"\nAt half load, {half} requests/s on {settings.Connections} connections, medians of {settings.Rounds} rounds");
         Console.WriteLine(
             $"  Slipway {ours.PerSecond:0} req/s, p50 {ours.LatencyMsP50:0.00} ms, p99 {ours.LatencyMsP99:0.00} ms; bare Kestrel {theirs.PerSecond:0} req/s, p50 {theirs.LatencyMsP50:0.00} ms, p99 {theirs.LatencyMsP99:0.00} ms; p99 added {ours.LatencyMsP99 - theirs.LatencyMsP99:0.00} ms");
+        await ServedModel.RequireCanaryAsync(client);
     }
 
     /// <summary>A scikit-learn forest of the same size behind FastAPI, in turn.</summary>
     public static async Task FastApiAsync(BenchSettings settings)
     {
-        var data = Path.Combine(BenchSettings.Folder, "data");
-        await using var server = await MeasuredProcess.SlipwayAsync(data, pin: false);
-        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, pin: false);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
         await using var peer = await MeasuredProcess.FastApiAsync();
         var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
         await File.WriteAllLinesAsync(bodies, (await ServedModel.RowsAsync(client)).Select(row => row.Features));
@@ -133,10 +132,9 @@ internal static class ServingBench
     /// <summary>The same model behind Fastify and onnxruntime-node, in turn.</summary>
     public static async Task FastifyAsync(BenchSettings settings)
     {
-        var data = Path.Combine(BenchSettings.Folder, "data");
-        await using var server = await MeasuredProcess.SlipwayAsync(data, pin: false);
-        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
-        await using var peer = await MeasuredProcess.FastifyAsync(await ModelFileAsync(client, data));
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, pin: false);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
+        await using var peer = await MeasuredProcess.FastifyAsync(await ModelFileAsync(client));
         var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
         await File.WriteAllLinesAsync(bodies, (await ServedModel.RowsAsync(client)).Select(row => row.Features));
         var (ours, theirs) = await InTurnAsync((server, Infer), (peer, Infer), bodies, settings);
@@ -193,12 +191,12 @@ internal static class ServingBench
         return (Median(first), Median(second));
     }
 
-    private static async Task<string> ModelFileAsync(SlipwayClient client, string data)
+    private static async Task<string> ModelFileAsync(SlipwayClient client)
     {
         var report = await client.GetAsync<DeploymentReport>($"deployments/{ServedModel.Name}", CancellationToken.None);
         var version = await client.GetAsync<ModelVersionRecord>($"models/{ServedModel.Name}/versions/{report.Now.Arms[0].Version}", CancellationToken.None);
         var sha256 = version.ServedSha256!;
-        return Directory.EnumerateFiles(data, sha256, SearchOption.AllDirectories).First();
+        return Directory.EnumerateFiles(ServedModel.Data, sha256, SearchOption.AllDirectories).First();
     }
 
     private static double RunMicroseconds(string model)

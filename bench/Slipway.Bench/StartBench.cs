@@ -7,7 +7,7 @@ internal static class StartBench
     {
         var answer = Path.Combine(BenchSettings.Folder, "hello.txt");
         await File.WriteAllTextAsync(answer, "OK");
-        var existing = Path.Combine(BenchSettings.Folder, "data");
+        var existing = ServedModel.Data;
         var used = Directory.Exists(existing);
 
         var contestants = new List<(string Name, Func<Task<MeasuredProcess>> Start, List<double> Times, List<(double Resident, double Anonymous)> Memory)>

@@ -21,9 +21,8 @@ internal static class StreamBench
         try
         {
             var address = $"redis://127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}/0";
-            var data = Path.Combine(BenchSettings.Folder, "data");
-            await using var server = await MeasuredProcess.SlipwayAsync(data, settings.Pin, redis: address);
-            using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address, data));
+            await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin, redis: address);
+            using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
             await using var connection = await RedisConnection.OpenAsync(RedisAddress.Parse(address), default);
             var rows = await ServedModel.RowsAsync(client);
             Console.WriteLine($"\nStream: {ServedModel.Description}; {Events:N0} events of {settings.Rounds} rounds, the whole request in a field");

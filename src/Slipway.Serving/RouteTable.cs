@@ -84,6 +84,9 @@ public sealed class RouteTable
     public Arm? Choose(ReadOnlySpan<byte> key) =>
         Candidate is { } candidate && (Stable is null || Position(_salt, key) < Share) ? candidate : Stable;
 
+    /// <summary>The arm of a request without a key, whose place between 0 and 1 was drawn at random.</summary>
+    internal Arm? ChooseAt(double position) => Candidate is { } candidate && (Stable is null || position < Share) ? candidate : Stable;
+
     /// <summary>Whether the choice depends on the key.</summary>
     internal bool Splits => Candidate is not null && Stable is not null && Share is > 0 and < 1;
 

@@ -1,12 +1,12 @@
-# uvicorn's app: a scikit-learn forest of a hundred trees of depth 6 over seven features behind FastAPI, asked and answering as Open Inference does.
+# uvicorn's app: a scikit-learn forest of a hundred trees of depth 6 over thirty features behind FastAPI, asked and answering as Open Inference does.
 import numpy
 from fastapi import FastAPI
 from pydantic import BaseModel
 from sklearn.ensemble import RandomForestClassifier
 
 random = numpy.random.default_rng(1)
-rows = random.random((20000, 7), dtype=numpy.float32)
-labels = (rows @ numpy.arange(1, 8) + random.normal(0, 2, len(rows)) > 14).astype(int)
+rows = random.random((20000, 30), dtype=numpy.float32)
+labels = (rows @ numpy.arange(1, 31) + random.normal(0, 20, len(rows)) > 232).astype(int)
 forest = RandomForestClassifier(n_estimators=100, max_depth=6, n_jobs=1, random_state=1).fit(rows, labels)
 app = FastAPI()
 

@@ -21,6 +21,8 @@ internal sealed partial class InferRequest
     private const int FeatureValuesMax = 64 << 20;
     private const int InputValuesMax = 16 << 20;
 
+    private const int CopiedMax = 1 << 20;
+
     private const string AnyMatrixName = "features";
     private const byte KeySeparator = 0x1F;
 
@@ -46,6 +48,9 @@ internal sealed partial class InferRequest
     private int _keyCount;
     private int _keysLength;
     private int _rowsCapacity;
+    private ReadOnlyMemory<byte> _json; // The body in one piece; empty where it is larger than is copied into one.
+    private byte[] _copy = [];
+    private int _jsonRead; // Of it before the present reader began.
     private long _bodyBytes;
     private long _timeoutUs;
     private ulong _priority;
@@ -120,7 +125,19 @@ internal sealed partial class InferRequest
     public string? Read(in ReadOnlySequence<byte> body, LoadedModel model, long nowMs)
     {
         Begin(model, body.Length);
-        var reader = new Utf8JsonReader(body, new JsonReaderOptions { MaxDepth = TensorReader.NestingMax });
+        if (body.IsSingleSegment)
+        {
+            _json = body.First;
+        }
+        else if (body.Length <= CopiedMax)
+        {
+            Grow(ref _copy, (int)body.Length);
+            body.CopyTo(_copy);
+            _json = _copy.AsMemory(0, (int)body.Length);
+        }
+
+        var options = new JsonReaderOptions { MaxDepth = TensorReader.NestingMax };
+        var reader = _json.IsEmpty ? new Utf8JsonReader(body, options) : new Utf8JsonReader(_json.Span, options);
         try
         {
             if (ReadBody(ref reader) is { } fault)
@@ -138,6 +155,10 @@ internal sealed partial class InferRequest
         {
             // Half of a surrogate pair in an escaped text.
             return "The body holds text that is not valid Unicode; send UTF-8.";
+        }
+        finally
+        {
+            _json = default; // The server's memory, which goes on to other requests.
         }
 
         return Complete(nowMs);
@@ -172,6 +193,11 @@ internal sealed partial class InferRequest
     /// <summary>Lets the buffers of an unusually big request go.</summary>
     public void Trim()
     {
+        if (_copy.Length > 1 << 16)
+        {
+            _copy = [];
+        }
+
         if (_features.Length > 1 << 18 || _values.Length > 1 << 16 || _keys.Length > 1 << 16)
         {
             _features = new float[64];
@@ -196,6 +222,8 @@ internal sealed partial class InferRequest
         _binaryOutput = null;
         _wantsAges = false;
         _flagLength = 0;
+        _json = default;
+        _jsonRead = 0;
         Rows = 0;
         var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
         Grow(ref _seen, (names + 63) / 64);
@@ -445,7 +473,7 @@ internal sealed partial class InferRequest
                 if (target is { HasName: true, HasShape: true, HasDatatype: true })
                 {
                     readData = true;
-                    fault = Check(ordinal, ref target) ?? ReadData(ref reader, ref target);
+                    fault = Check(ordinal, ref target) ?? (TryReadFlat(ref reader, target) ? null : ReadData(ref reader, ref target));
                 }
                 else
                 {
@@ -679,6 +707,29 @@ internal sealed partial class InferRequest
         word |= 1UL << (target.Index & 63);
         _seenCount++;
         return null;
+    }
+
+    // The ordinary case: as many numbers as the shape says, in one list. The reader goes on behind it, as one that met an empty list.
+    private bool TryReadFlat(ref Utf8JsonReader reader, in Tensor target)
+    {
+        if (_json.IsEmpty || target.Form == Form.Inputs || reader.TokenType != JsonTokenType.StartArray)
+        {
+            return false;
+        }
+
+        var width = _model.FeatureNames.Count;
+        var begin = _jsonRead + (int)reader.BytesConsumed;
+        var length = target.Form == Form.Matrix
+            ? FloatList.Read(_json.Span[begin..], Rows * width, _features, 1)
+            : FloatList.Read(_json.Span[begin..], Rows, _features.AsSpan(target.Index), width);
+        if (length < 0)
+        {
+            return false;
+        }
+
+        _jsonRead = begin + length;
+        reader = new Utf8JsonReader(_json.Span[_jsonRead..], isFinalBlock: true, reader.CurrentState);
+        return reader.Read();
     }
 
     /// <summary>The values in row order: flat, or nested as their shape.</summary>

@@ -79,7 +79,10 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
         mine.SetPredictionId(nowMs);
 
         // The key says which version answers. A version with other inputs than the one assumed so far reads the request again.
-        var arm = named ?? (table!.IsByFlag ? table.ChooseByFlag(mine.Flag)! : table.Splits ? table.Choose(table.Sticky && !mine.FirstKey.IsEmpty ? mine.FirstKey : mine.PredictionId)! : table.Choose(default)!);
+        var arm = named ?? (table!.IsByFlag ? table.ChooseByFlag(mine.Flag)
+            : !table.Splits ? table.Choose(default)
+            : table.Sticky && !mine.FirstKey.IsEmpty ? table.Choose(mine.FirstKey)
+            : mine.Drawn is { } position ? table.ChooseAt(position) : table.Choose(mine.PredictionId))!;
         if (arm.Model.InputKey != expected.Model.InputKey && Read(mine, arm.Model, body, nowMs) is { } otherFault)
         {
             return Outcome.Refused(StatusCodes.Status400BadRequest, otherFault);
@@ -620,6 +623,9 @@ internal sealed class InferScratch
 
     public ReadOnlySpan<byte> PredictionId => _predictionId.AsSpan(0, _predictionIdLength);
 
+    /// <summary>Where a request stands between 0 and 1 whose id was made here: at random, so that no hash of the id is needed. Null with an id of its own.</summary>
+    public double? Drawn { get; private set; }
+
     /// <summary>Keeps a user on one version; empty when there is no key.</summary>
     public ReadOnlySpan<byte> FirstKey => IsTensors ? _key.AsSpan(0, _keyLength) : Request.FirstKey;
 
@@ -652,10 +658,11 @@ internal sealed class InferScratch
         {
             id.CopyTo(_predictionId);
             _predictionIdLength = id.Length;
+            Drawn = null;
         }
         else
         {
-            Protocol.PredictionId.Create(nowMs, _predictionId);
+            Drawn = Protocol.PredictionId.Create(nowMs, _predictionId);
             _predictionIdLength = Protocol.PredictionId.Length;
         }
     }

@@ -20,7 +20,8 @@ internal static class PredictionId
         id.Length is >= 12 and <= 128 && !id.ContainsAnyExceptInRange((byte)0x21, (byte)0x7E) && !id.Contains((byte)'#');
 
     /// <summary>Writes a new UUID version 7. Random bytes are drawn from the system in batches: a system call for each id would show in the latency.</summary>
-    public static void Create(long nowMs, Span<byte> utf8)
+    /// <returns>A number from 0 to below 1, of the id's own random bits.</returns>
+    public static double Create(long nowMs, Span<byte> utf8)
     {
         if (random is null || used + 10 > BatchBytes)
         {
@@ -36,5 +37,6 @@ internal static class PredictionId
         bytes[6] = (byte)((bytes[6] & 0x0F) | 0x70);
         bytes[8] = (byte)((bytes[8] & 0x3F) | 0x80);
         new Guid(bytes, bigEndian: true).TryFormat(utf8, out _);
+        return (BinaryPrimitives.ReadUInt64BigEndian(bytes[8..]) & ((1UL << 53) - 1)) * (1.0 / (1UL << 53));
     }
 }

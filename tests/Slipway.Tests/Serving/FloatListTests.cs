@@ -1,0 +1,114 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Slipway.Serving.Protocol;
+
+namespace Slipway.Tests.Serving;
+
+/// <summary>The quick reader of number lists against .NET's own reader and parser.</summary>
+public sealed class FloatListTests
+{
+    [Fact]
+    public void Every_number_is_read_as_NET_itself_reads_it()
+    {
+        var random = new Random(20261128);
+        var texts = new List<string>
+        {
+            "0", "-0", "0.0", "-0.0e5", "1", "-1", "10", "0.1", "16777217", "9007199254740993", "18446744073709551615", "18446744073709551616", "123456789012345678901234567890", "3.4028235e38", "3.4028234e+38",
+            "1.17549435e-38", "1.1754942e-38", "1.4e-45", "7e-46", "1e-50", "0e99999", "1E5", "1e00000000005", "1.0000000596046448", "1.00000005960464477539062500", "1.00000005960464477539062501", "8388608.5", "8388609.5",
+            "0.3", "1e22", "1e23", "123e-22", "5e-324", "2.2250738585072014e-308", "0.000000000000000000000000000000000000011754944",
+        };
+        for (var i = 0; i < 200_000; i++)
+        {
+            texts.Add((i % 8) switch
+            {
+                0 => BitConverter.Int32BitsToSingle(random.Next()) is var any && float.IsFinite(any) ? any.ToString("R", CultureInfo.InvariantCulture) : "7",
+                1 => BitConverter.Int32BitsToSingle(random.Next()) is var any && float.IsFinite(any) ? any.ToString("E8", CultureInfo.InvariantCulture) : "7",
+                2 => (random.NextDouble() * 1000).ToString("F" + random.Next(1, 12), CultureInfo.InvariantCulture),
+                3 => random.NextInt64().ToString(CultureInfo.InvariantCulture),
+                4 => (random.NextDouble() - 0.5).ToString("R", CultureInfo.InvariantCulture),
+                // Just between two of FP32, and a little beside it.
+                5 => ((double)BitConverter.Int32BitsToSingle(random.Next(0x3F000000, 0x4B000000)) + Math.ScaleB(1, -30)).ToString("R", CultureInfo.InvariantCulture),
+                6 => Between(BitConverter.Int32BitsToSingle(random.Next(0x3F000000, 0x4B000000)), random.Next(3) - 1),
+                _ => $"{random.Next(-5000, 5000)}.{random.Next(1000)}e{random.Next(-40, 36)}",
+            });
+        }
+
+        foreach (var text in texts)
+        {
+            var expected = float.Parse(text, CultureInfo.InvariantCulture);
+            var into = new float[1];
+            var end = FloatList.Read(Encoding.UTF8.GetBytes(text + "]"), 1, into, 1);
+            Assert.True(end == (float.IsFinite(expected) ? text.Length : -1), text);
+            Assert.True(end < 0 || BitConverter.SingleToInt32Bits(expected) == BitConverter.SingleToInt32Bits(into[0]), $"{text}: {into[0]:R}, not {expected:R}");
+        }
+    }
+
+    [Fact]
+    public void What_JSON_does_not_allow_or_FP32_does_not_hold_is_left_to_the_ordinary_reader()
+    {
+        const string Alphabet = "0123456789-+.eE, [\"n\t";
+        var random = new Random(7);
+        var read = 0;
+        for (var i = 0; i < 300_000; i++)
+        {
+            var text = string.Create(random.Next(1, 9), random, static (chars, random) =>
+            {
+                for (var at = 0; at < chars.Length; at++)
+                {
+                    chars[at] = Alphabet[random.Next(3) == 0 ? random.Next(Alphabet.Length) : random.Next(10)];
+                }
+            });
+            var utf8 = Encoding.UTF8.GetBytes(text + "]");
+            for (var count = 1; count <= 3; count++)
+            {
+                var into = new float[6];
+                var end = FloatList.Read(utf8, count, into, 2);
+                var expected = Ordinary("[" + text + "]", count);
+                Assert.True(expected is null == end < 0, $"'{text}' as {count}");
+                if (expected is not null)
+                {
+                    read++;
+                    Assert.Equal(expected, into.Where((_, at) => at % 2 == 0).Take(count));
+                    Assert.Equal(text.Length, end);
+                }
+            }
+        }
+
+        Assert.True(read > 10_000);
+    }
+
+    // A float's digits and those of half a step more: just between two, or one unit of the last digit beside it.
+    private static string Between(float value, int beside)
+    {
+        var middle = ((decimal)(double)value) + (((decimal)(double)MathF.BitIncrement(value) - (decimal)(double)value) / 2) + (beside * 0.0000000000000000001m);
+        return middle.ToString(CultureInfo.InvariantCulture);
+    }
+
+    private static float[]? Ordinary(string json, int count)
+    {
+        var values = new List<float>();
+        try
+        {
+            var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(json));
+            reader.Read();
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            {
+                if (reader.TokenType != JsonTokenType.Number || !reader.TryGetSingle(out var value) || !float.IsFinite(value))
+                {
+                    return null;
+                }
+
+                values.Add(value);
+            }
+
+            reader.Read();
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+
+        return values.Count == count ? [.. values] : null;
+    }
+}
