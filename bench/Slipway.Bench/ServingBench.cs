@@ -176,8 +176,12 @@ internal static class ServingBench
 
     private static async Task<(Load Ours, Load Theirs)> InTurnAsync(Func<Task<Load>> ours, Func<Task<Load>> theirs, BenchSettings settings)
     {
-        await ours();
-        await theirs();
+        for (var warmUp = 0; warmUp < settings.WarmUps; warmUp++)
+        {
+            await ours();
+            await theirs();
+        }
+
         var (first, second) = (new List<Load>(), new List<Load>());
         for (var round = 0; round < settings.Rounds; round++)
         {
@@ -251,9 +255,12 @@ internal static class ServingBench
         }
 
         await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin);
-        // Until the code is compiled for good.
-        var answered = 1 + (await Wrk.RunAsync(server, Infer, bodyFile, settings.Seconds, settings)).Requests;
-        await Wrk.RunAsync(bare, Infer, bodyFile, settings.Seconds, settings);
+        var answered = 1L;
+        for (var warmUp = 0; warmUp < settings.WarmUps; warmUp++)
+        {
+            answered += (await Wrk.RunAsync(server, Infer, bodyFile, settings.Seconds, settings)).Requests;
+            await Wrk.RunAsync(bare, Infer, bodyFile, settings.Seconds, settings);
+        }
 
         var ours = new List<Load>();
         var theirs = new List<Load>();

@@ -27,6 +27,7 @@ internal sealed class GrpcCall : IDisposable
     private readonly CancellationTokenSource? _expiry;
     private CancellationTokenSource? _stop;
     private TimeSpan? _messageWait; // Null where Kestrel watches over the whole body.
+    private SequencePosition _peeked;
     private bool _ended;
 
     /// <exception cref="SlipwayException">InvalidArgument: the deadline cannot be read.</exception>
@@ -109,16 +110,44 @@ internal sealed class GrpcCall : IDisposable
         }
     }
 
+    /// <summary>The next message where it is here already, in one piece and not compressed. Then <see cref="Take"/> it, or leave it to <see cref="ReadAsync"/> by <see cref="PutBack"/>.</summary>
+    public bool TryPeek(out ReadOnlySequence<byte> message)
+    {
+        message = default;
+        var reader = _context.Request.BodyReader;
+        if (!reader.TryRead(out var read))
+        {
+            return false;
+        }
+
+        _peeked = read.Buffer.Start;
+        if (TryTake(read.Buffer, out var compressed, out message) && !compressed && message.IsSingleSegment)
+        {
+            return true;
+        }
+
+        PutBack();
+        return false;
+    }
+
+    /// <summary>Ends the use of a message that was looked at.</summary>
+    public void Take(in ReadOnlySequence<byte> message) => _context.Request.BodyReader.AdvanceTo(message.End);
+
+    /// <summary>Lets the message that was looked at be read again.</summary>
+    public void PutBack() => _context.Request.BodyReader.AdvanceTo(_peeked);
+
+    /// <summary>Puts frames into the answer that are written already.</summary>
+    public void Write(ReadOnlySpan<byte> frames)
+    {
+        BeginAnswer();
+        _context.Response.BodyWriter.Write(frames);
+    }
+
     /// <summary>Puts a message into the answer.</summary>
     public void Write(IMessage message)
     {
+        BeginAnswer();
         var response = _context.Response;
-        if (!response.HasStarted)
-        {
-            response.ContentType = "application/grpc";
-            response.Headers["grpc-accept-encoding"] = "identity,deflate,gzip";
-        }
-
         var header = response.BodyWriter.GetSpan(FrameHeader);
         header[0] = 0;
         BinaryPrimitives.WriteUInt32BigEndian(header[1..], (uint)message.CalculateSize());
@@ -150,6 +179,16 @@ internal sealed class GrpcCall : IDisposable
 
         _context.Response.AppendTrailer("grpc-status", status.ToString(CultureInfo.InvariantCulture));
         _context.Response.AppendTrailer("grpc-message", GrpcStatus.Encode(message));
+    }
+
+    private void BeginAnswer()
+    {
+        var response = _context.Response;
+        if (!response.HasStarted)
+        {
+            response.ContentType = "application/grpc";
+            response.Headers["grpc-accept-encoding"] = "identity,deflate,gzip";
+        }
     }
 
     private async ValueTask<ReadResult> ReadMoreAsync(PipeReader reader, long part, long began)

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Text;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
@@ -234,6 +235,17 @@ public sealed class GrpcRoutes
 
     private async Task InferAsync(HttpContext context, GrpcCall grpc)
     {
+        var mine = InferScratch.Mine;
+        if (ScoreOne(context, grpc, mine) is { } outcome)
+        {
+            if (await AnswerAsync(context, grpc, outcome, mine, grpc.Write) is { } refused)
+            {
+                grpc.Fail(refused.Status, refused.Message);
+            }
+
+            return;
+        }
+
         var request = await OnlyAsync(grpc, ModelInferRequest.Parser);
         if (await InferAsync(context, grpc, request, grpc.Write) is { } failure)
         {
@@ -284,7 +296,42 @@ public sealed class GrpcRoutes
 
         var named = _inference.Named(request.ModelName, request.ModelVersion);
         var mine = InferScratch.Mine;
-        var outcome = _inference.Score(mine, request.ModelName, named, RequestBody.Of(tensors));
+        return await AnswerAsync(context, grpc, _inference.Score(mine, request.ModelName, named, RequestBody.Of(tensors)), mine, write);
+    }
+
+    /// <summary>Scores a request that is the ordinary one, without an object for each of its parts; null of all others.</summary>
+    private Outcome? ScoreOne(HttpContext context, GrpcCall grpc, InferScratch mine)
+    {
+        if (!grpc.TryPeek(out var message))
+        {
+            return null;
+        }
+
+        if (!OneTensorMessage.TryRead(message.FirstSpan, out var one))
+        {
+            grpc.PutBack();
+            return null;
+        }
+
+        try
+        {
+            if (grpc.IsExpired)
+            {
+                throw new OperationCanceledException();
+            }
+
+            var model = Encoding.ASCII.GetString(one.Model);
+            CallerIdentity.Of(context.User)!.Access.Require(Permission.Predict, Resource.Model(model));
+            return _inference.Score(mine, model, one.Version.IsEmpty ? null : _inference.Named(model, Encoding.ASCII.GetString(one.Version)), new RequestBody(message, null, null, IsMessage: true));
+        }
+        finally
+        {
+            grpc.Take(message);
+        }
+    }
+
+    private async ValueTask<(int Status, string Message)?> AnswerAsync(HttpContext context, GrpcCall grpc, Outcome outcome, InferScratch mine, Action<ModelInferResponse> write)
+    {
         if (outcome.MustWait)
         {
             outcome = await _inference.WaitAsync(mine, outcome, grpc.Cancelled);
@@ -292,7 +339,7 @@ public sealed class GrpcRoutes
 
         try
         {
-            return Answer(context, outcome, mine, write);
+            return Answer(context, grpc, outcome, mine, write);
         }
         finally
         {
@@ -300,7 +347,7 @@ public sealed class GrpcRoutes
         }
     }
 
-    private (int Status, string Message)? Answer(HttpContext context, in Outcome outcome, InferScratch mine, Action<ModelInferResponse> write)
+    private (int Status, string Message)? Answer(HttpContext context, GrpcCall grpc, in Outcome outcome, InferScratch mine, Action<ModelInferResponse> write)
     {
         if (outcome.Message is null)
         {
@@ -309,7 +356,15 @@ public sealed class GrpcRoutes
                 outcome.Arm!.Model.Notice?.Write(context.Response.Headers);
             }
 
-            write(GrpcTensors.Answer(mine, outcome.Arm!));
+            if (mine.Tensors is null)
+            {
+                OneTensorAnswer.Write(mine, outcome.Arm!);
+                grpc.Write(mine.Response.Written);
+            }
+            else
+            {
+                write(GrpcTensors.Answer(mine, outcome.Arm!));
+            }
         }
 
         if (outcome.Arm is not null)

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Unicode;
+using Slipway.Serving.Grpc;
 
 namespace Slipway.Serving.Protocol;
 
@@ -50,6 +51,24 @@ internal sealed partial class InferRequest
         }
 
         return Complete(nowMs);
+    }
+
+    /// <summary>Whether a message is one that <see cref="Read(in OneTensorMessage, LoadedModel, long)"/> takes: all features in one tensor.</summary>
+    public static bool Takes(in OneTensorMessage message, LoadedModel model) =>
+        model.Tensors is null && (Ascii.Equals(message.Name, AnyMatrixName) || Ascii.Equals(message.Name, model.MatrixName));
+
+    /// <summary>Reads a request for a version that scores features; null, or what is wrong with it.</summary>
+    public string? Read(in OneTensorMessage message, LoadedModel model, long nowMs)
+    {
+        Begin(model, long.MaxValue); // Its values have been counted already.
+        Grow(ref _id, message.Id.Length);
+        message.Id.CopyTo(_id);
+        _idLength = message.Id.Length;
+        var target = new Tensor
+        {
+            HasName = true, HasShape = true, HasDatatype = true, Datatype = Datatype.FP32, Form = Form.Matrix, Rank = message.Rank, Rows = message.Rows, Columns = message.Columns,
+        };
+        return Check(0, ref target) ?? ReadData(message.Data, target) ?? Complete(nowMs);
     }
 
     private string? ReadTensor(RequestTensor sent, int ordinal)

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using Slipway.Contracts;
 using Slipway.Native.Onnx;
+using Slipway.Serving.Grpc;
 using Slipway.Serving.Predictions;
 using Slipway.Serving.Queues;
 using Slipway.Serving.Remote;
@@ -435,6 +436,16 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
     private static string? Read(InferScratch mine, LoadedModel model, in RequestBody body, long nowMs)
     {
         mine.IsTensors = model.Tensors is not null;
+        if (body.IsMessage && mine.Tensors is null && OneTensorMessage.TryRead(body.Bytes.FirstSpan, out var message))
+        {
+            if (InferRequest.Takes(message, model))
+            {
+                return mine.Request.Read(message, model, nowMs);
+            }
+
+            mine.Tensors = TensorRequest.Of(message);
+        }
+
         if (mine.Tensors is null || body.HeaderLength == 0)
         {
             if (!mine.IsTensors && body.HeaderLength is null)
@@ -558,7 +569,8 @@ internal sealed class Inference(ModelRouter router, PinnedVersions pinned, Predi
 /// <param name="Bytes">The whole body.</param>
 /// <param name="HeaderLength">Bytes of its JSON, which tensors follow; 0 for tensors alone, null for JSON alone.</param>
 /// <param name="Tensors">The request, when its protocol's reader has read it already; then there are no bytes.</param>
-internal readonly record struct RequestBody(ReadOnlySequence<byte> Bytes, long? HeaderLength, TensorRequest? Tensors)
+/// <param name="IsMessage">Whether the bytes are a <see cref="OneTensorMessage"/>, in one piece.</param>
+internal readonly record struct RequestBody(ReadOnlySequence<byte> Bytes, long? HeaderLength, TensorRequest? Tensors, bool IsMessage = false)
 {
     public static RequestBody Of(TensorRequest tensors) => new(default, null, tensors);
 }

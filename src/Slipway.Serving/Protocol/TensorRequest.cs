@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Text;
+using Slipway.Serving.Grpc;
 
 namespace Slipway.Serving.Protocol;
 
@@ -30,6 +32,13 @@ internal sealed class TensorRequest
 
     /// <summary>The outputs asked for; all when it is empty.</summary>
     public List<RequestedOutput> Outputs { get; } = [];
+
+    /// <summary>The same as objects.</summary>
+    public static TensorRequest Of(in OneTensorMessage message) => new()
+    {
+        Id = Encoding.ASCII.GetString(message.Id),
+        Inputs = { new RequestTensor(Encoding.ASCII.GetString(message.Name), Datatype.FP32, message.Rank == 1 ? [message.Rows] : [message.Rows, message.Columns], message.Data.ToArray()) },
+    };
 
     /// <summary>Whether all its floating-point values of 32 and 64 bits are numbers.</summary>
     public bool IsFinite => Inputs.TrueForAll(input => input.Datatype switch
