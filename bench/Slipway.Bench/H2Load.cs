@@ -4,18 +4,13 @@ using System.Text.RegularExpressions;
 
 namespace Slipway.Bench;
 
-/// <summary>The load generator that speaks HTTP/2, and that keeps to a rate.</summary>
+/// <summary>The load generator that speaks HTTP/2.</summary>
 internal static partial class H2Load
 {
     /// <summary>As many gRPC calls as go, a few streams to each connection.</summary>
     public static Task<Load> GrpcAsync(MeasuredProcess server, int port, string call, string body, BenchSettings settings) => RunAsync(
         server, settings.Seconds,
         ["-t1", $"-c{Text(Math.Max(1, settings.Connections / 8))}", "-m8", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", body, $"http://127.0.0.1:{Text(port)}{call}"]);
-
-    /// <summary>A fixed rate over HTTP/1.1, so that a slow answer delays only its own connection's next request.</summary>
-    public static Task<Load> AtRateAsync(MeasuredProcess server, string path, string body, int perSecond, BenchSettings settings) => RunAsync(
-        server, settings.Seconds,
-        ["--h1", "-t1", $"-c{Text(settings.Connections)}", "-H", "content-type: application/json", "-d", body, "--rps", Text(Math.Max(1, perSecond / settings.Connections)), new Uri(server.Address, path).ToString()]);
 
     private static async Task<Load> RunAsync(MeasuredProcess server, int seconds, string[] arguments)
     {

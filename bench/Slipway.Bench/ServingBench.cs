@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Json;
 using Google.Protobuf;
 using Slipway.Client;
 using Slipway.Contracts.Registry;
@@ -47,7 +48,7 @@ internal static class ServingBench
         }
         while (report.PredictionsLogged + report.PredictionsDropped < answered);
         Console.WriteLine($"  prediction log: {report.PredictionsLogged} rows written, {report.PredictionsDropped} dropped, for {answered} answered requests");
-        Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client)):0.0} us");
+        Console.WriteLine($"  the model's own run, one row, without any server: {RunMicroseconds(await ModelFileAsync(client), [.. rows.Select(row => JsonDocument.Parse(row.Features).RootElement.GetProperty("inputs")[0].GetProperty("data").Deserialize<float[]>()!)]):0.0} us");
         await ServedModel.RequireCanaryAsync(client);
     }
 
@@ -82,7 +83,7 @@ internal static class ServingBench
         await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin, barePort);
         var (ours, theirs) = await InTurnAsync(
             () => H2Load.GrpcAsync(server, port, Call, body, settings), () => H2Load.GrpcAsync(bare, barePort, Call, body, settings), settings);
-        var run = RunMicroseconds(await ModelFileAsync(client));
+        var run = RunMicroseconds(await ModelFileAsync(client), [features]);
         Console.WriteLine($"\ngRPC ModelInfer against bare Kestrel's HTTP/2; {Math.Max(1, settings.Connections / 8)} connections of 8 streams, medians of {settings.Rounds} rounds");
         Console.WriteLine(
             $"  Slipway {ours.PerSecond:0} calls/s, {ours.CpuMicroseconds:0.0} us; bare {theirs.PerSecond:0} calls/s, {theirs.CpuMicroseconds:0.0} us; ratio {ours.PerSecond / theirs.PerSecond:0.00} in calls; processor time over bare and the model's own run ({run:0.0} us): {ours.CpuMicroseconds - theirs.CpuMicroseconds - run:0.0} us");
@@ -109,8 +110,8 @@ internal static class ServingBench
         await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin);
         await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings);
         var half = (int)((await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings)).PerSecond / 2);
-        var (ours, theirs) = await InTurnAsync(() => H2Load.AtRateAsync(server, Infer, body, half, settings), () => H2Load.AtRateAsync(bare, Infer, body, half, settings), settings);
-        Console.WriteLine($"\nAt half load, {half} requests/s on {settings.Connections} connections, medians of {settings.Rounds} rounds");
+        var (ours, theirs) = await InTurnAsync(() => PacedLoad.RunAsync(server, Infer, body, half, settings), () => PacedLoad.RunAsync(bare, Infer, body, half, settings), settings);
+        Console.WriteLine($"\nAt half load, {half} requests/s, evenly spread over {settings.Connections} connections, medians of {settings.Rounds} rounds");
         Console.WriteLine(
             $"  Slipway {ours.PerSecond:0} req/s, p50 {ours.LatencyMsP50:0.00} ms, p99 {ours.LatencyMsP99:0.00} ms; bare Kestrel {theirs.PerSecond:0} req/s, p50 {theirs.LatencyMsP50:0.00} ms, p99 {theirs.LatencyMsP99:0.00} ms; p99 added {ours.LatencyMsP99 - theirs.LatencyMsP99:0.00} ms");
         await ServedModel.RequireCanaryAsync(client);
@@ -203,26 +204,25 @@ internal static class ServingBench
         return Directory.EnumerateFiles(ServedModel.Data, sha256, SearchOption.AllDirectories).First();
     }
 
-    private static double RunMicroseconds(string model)
+    // Over the requests' own rows in turn.
+    private static double RunMicroseconds(string model, IReadOnlyList<float[]> inputs)
     {
         using var session = OnnxSession.Load(model);
-        var features = new float[session.Inputs[0].Shape[1]];
         var output = new float[1];
-        var watch = Stopwatch.StartNew();
-        while (watch.Elapsed < TimeSpan.FromSeconds(1))
-        {
-            session.RunMatrix(features, 1, output);
-        }
-
         var runs = 0;
-        watch.Restart();
-        while (watch.Elapsed < TimeSpan.FromSeconds(2))
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < TimeSpan.FromSeconds(1); runs++)
         {
-            session.RunMatrix(features, 1, output);
-            runs++;
+            session.RunMatrix(inputs[runs % inputs.Count], 1, output);
         }
 
-        return watch.Elapsed.TotalMicroseconds / runs;
+        runs = 0;
+        var measured = Stopwatch.StartNew();
+        for (; measured.Elapsed < TimeSpan.FromSeconds(2); runs++)
+        {
+            session.RunMatrix(inputs[runs % inputs.Count], 1, output);
+        }
+
+        return measured.Elapsed.TotalMicroseconds / runs;
     }
 
     private static byte[] Dense()
