@@ -66,7 +66,14 @@ internal sealed partial class InferRequest
         _idLength = message.Id.Length;
         var target = new Tensor
         {
-            HasName = true, HasShape = true, HasDatatype = true, Datatype = Datatype.FP32, Form = Form.Matrix, Rank = message.Rank, Rows = message.Rows, Columns = message.Columns,
+            HasName = true,
+            HasShape = true,
+            HasDatatype = true,
+            Datatype = Datatype.FP32,
+            Form = Form.Matrix,
+            Rank = message.Rank,
+            Rows = message.Rows,
+            Columns = message.Columns,
         };
         return Check(0, ref target) ?? ReadData(message.Data, target) ?? Complete(nowMs);
     }

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text;
 using Google.Protobuf;
-using Slipway.Serving;
 using Slipway.Serving.Grpc;
 using Slipway.Serving.Protocol;
 
