@@ -44,16 +44,22 @@ public sealed class PasswordTests(WholeServerFixture fixture) : IClassFixture<Wh
     public async Task A_password_that_was_right_is_not_hashed_again_until_it_changes()
     {
         var header = WholeServer.Basic(_ada, Password);
-        var first = Stopwatch.StartNew();
-        Assert.Equal(HttpStatusCode.OK, (await Me(header)).Status);
-        first.Stop();
-        var next = Stopwatch.StartNew();
+        var first = await TimeAsync();
+        var next = TimeSpan.MaxValue;
         for (var n = 0; n < 20; n++)
         {
-            Assert.Equal(HttpStatusCode.OK, (await Me(header)).Status);
+            next = TimeSpan.FromTicks(Math.Min(next.Ticks, (await TimeAsync()).Ticks));
         }
 
-        Assert.True(next.Elapsed < first.Elapsed * 10, $"The first took {first.Elapsed}, the twenty after it {next.Elapsed}.");
+        // A hash takes a tenth of a second, and the quickest of many requests is not one that a busy machine held up.
+        Assert.True(next * 4 < first, $"The first took {first}, the quickest of the twenty after it {next}.");
+
+        async Task<TimeSpan> TimeAsync()
+        {
+            var watch = Stopwatch.StartNew();
+            Assert.Equal(HttpStatusCode.OK, (await Me(header)).Status);
+            return watch.Elapsed;
+        }
 
         await _server.Users.SetPasswordAsync(_ada, "another one altogether", Caller.System("test"), WholeServer.Cancel);
         Assert.Equal(HttpStatusCode.Unauthorized, (await Me(header)).Status);
