@@ -149,7 +149,7 @@ internal sealed partial class InferRequest
         }
         catch (JsonException e)
         {
-            return TensorReader.Explain(e, reader.CurrentDepth);
+            return _jsonRead > 0 ? ExplainWhole(options) ?? TensorReader.Explain(e, reader.CurrentDepth) : TensorReader.Explain(e, reader.CurrentDepth);
         }
         catch (InvalidOperationException)
         {
@@ -707,6 +707,24 @@ internal sealed partial class InferRequest
         word |= 1UL << (target.Index & 63);
         _seenCount++;
         return null;
+    }
+
+    // A reader that went on behind a list counts the places of faults from there.
+    private string? ExplainWhole(JsonReaderOptions options)
+    {
+        var reader = new Utf8JsonReader(_json.Span, options);
+        try
+        {
+            while (reader.Read())
+            {
+            }
+
+            return null;
+        }
+        catch (JsonException e)
+        {
+            return TensorReader.Explain(e, reader.CurrentDepth);
+        }
     }
 
     // The ordinary case: as many numbers as the shape says, in one list. The reader goes on behind it, as one that met an empty list.

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -8,7 +9,7 @@ namespace Slipway.Tests.Serving;
 /// <summary>The quick reader of number lists against .NET's own reader and parser.</summary>
 public sealed class FloatListTests
 {
-    [Fact]
+    [Fact, Trait("database", "none")]
     public void Every_number_is_read_as_NET_itself_reads_it()
     {
         var random = new Random(20261128);
@@ -44,7 +45,7 @@ public sealed class FloatListTests
         }
     }
 
-    [Fact]
+    [Fact, Trait("database", "none")]
     public void What_JSON_does_not_allow_or_FP32_does_not_hold_is_left_to_the_ordinary_reader()
     {
         const string Alphabet = "0123456789-+.eE, [\"n\t";
@@ -76,6 +77,64 @@ public sealed class FloatListTests
         }
 
         Assert.True(read > 10_000);
+    }
+
+    [Fact]
+    public async Task A_request_is_read_alike_however_its_bytes_are_cut_and_its_fields_ordered()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var inference = host.Area.Service<Inference>();
+        string[] bodies =
+        [
+            """{"inputs":[{"name":"features","datatype":"FP32","shape":[2,2],"data":[733, 8,\n 1e2,-0.5 ]}],"id":"an-id-behind-it"}""",
+            """{"id":"an-id-before-it","inputs":[{"data":[733,8,100,-0.5],"shape":[2,2],"datatype":"FP32","name":"features"}]}""",
+            """{"inputs":[{"name":"features","datatype":"FP32","shape":[2,2],"data":[[733,8],[100,-0.5]]}]}""",
+            """{"inputs":[{"name":"calendar:hour","datatype":"FP32","shape":[2],"data":[8,-0.5]},{"name":"flight:distance","datatype":"FP32","shape":[2,1],"data":[733,100]}]}""",
+            """{"inputs":[{"name":"calendar:hour","datatype":"FP32","data":[8,-0.5],"shape":[2]},{"name":"flight:distance","datatype":"FP32","shape":[2,1],"data":[733,100]}]}""",
+        ];
+        foreach (var body in bodies)
+        {
+            var bytes = Encoding.UTF8.GetBytes(body.Replace("\\n", "\n", StringComparison.Ordinal));
+            for (var cut = 0; cut < bytes.Length; cut++)
+            {
+                var mine = InferScratch.Mine;
+                var outcome = inference.Score(mine, ServingHost.Model, null, new RequestBody(Cut(bytes, cut), null, null));
+                Assert.True(outcome.Message is null, outcome.Message);
+                Assert.Equal([733, 8, 100, -0.5f], mine.Request.Features);
+                Assert.Equal(body.Contains("an-id", StringComparison.Ordinal) ? body[(body.IndexOf("an-id", StringComparison.Ordinal))..][..15] : "", Encoding.UTF8.GetString(mine.Request.Id)[..Math.Min(15, mine.Request.Id.Length)]);
+                mine.Release();
+            }
+        }
+
+        // Behind the list as well, the place of a fault is that in the whole body.
+        const string Broken = """{"inputs":[{"name":"features","datatype":"FP32","shape":[1,2],"data":[733,8]}],}""";
+        var fault = inference.Score(InferScratch.Mine, ServingHost.Model, null, new RequestBody(Cut(Encoding.UTF8.GetBytes(Broken), 5), null, null));
+        Assert.Equal(400, fault.Status);
+        Assert.Contains($"(line 1, byte {Broken.Length - 1})", fault.Message, StringComparison.Ordinal);
+    }
+
+    private static ReadOnlySequence<byte> Cut(byte[] bytes, int at)
+    {
+        if (at == 0)
+        {
+            return new ReadOnlySequence<byte>(bytes);
+        }
+
+        var first = new Segment(bytes.AsMemory(0, at), null);
+        return new ReadOnlySequence<byte>(first, 0, new Segment(bytes.AsMemory(at), first), bytes.Length - at);
+    }
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory, Segment? before)
+        {
+            Memory = memory;
+            if (before is not null)
+            {
+                RunningIndex = before.RunningIndex + before.Memory.Length;
+                before.Next = this;
+            }
+        }
     }
 
     // A float's digits and those of half a step more: just between two, or one unit of the last digit beside it.
