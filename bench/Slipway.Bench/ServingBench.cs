@@ -108,7 +108,11 @@ internal static class ServingBench
         }
 
         await using var bare = await MeasuredProcess.BareKestrelAsync(answerFile, settings.Pin);
-        await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings);
+        for (var warmUp = 0; warmUp < settings.WarmUps; warmUp++)
+        {
+            await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings);
+        }
+
         var half = (int)((await Wrk.RunAsync(server, Infer, bodies, settings.Seconds, settings)).PerSecond / 2);
         var (ours, theirs) = await InTurnAsync(() => PacedLoad.RunAsync(server, Infer, body, half, settings), () => PacedLoad.RunAsync(bare, Infer, body, half, settings), settings);
         Console.WriteLine($"\nAt half load, {half} requests/s, evenly spread over {settings.Connections} connections, medians of {settings.Rounds} rounds");

@@ -6,11 +6,12 @@ namespace Slipway.Native;
 /// <summary>Work that should take only the processor time that requests leave.</summary>
 public static partial class BackgroundThread
 {
-    private const int Nice = 10; // About a tenth of the share of a thread that answers requests, where both want the processor.
+    private const int Nicer = 5; // About a third of the share of a thread that answers requests, where both want the processor.
 
     /// <summary>Runs the work on a thread of its own, which on Linux yields to the other threads; elsewhere it is a thread like any other. Blocks meanwhile.</summary>
     /// <remarks>
-    /// The caller waits, and nothing is continued on that thread: threads that it made, such as the thread pool's, would be as slow as itself for good. Work must not start any either.
+    /// The caller waits, and nothing is continued on that thread: threads that are made on it, such as the thread pool's, give way as it does for as long as they live. The work should start none. What the
+    /// runtime starts there by itself is why it gives way only mildly: the thread that compiles hot code anew, and a collection that waits for this one to stop.
     /// </remarks>
     public static void Run(Action work)
     {
@@ -19,8 +20,8 @@ public static partial class BackgroundThread
         {
             if (OperatingSystem.IsLinux())
             {
-                // .NET's own thread priorities do nothing on Linux, where 0 names the calling thread and not the process.
-                _ = SetPriority(which: 0, who: 0, Nice);
+                // .NET's own thread priorities do nothing on Linux, where this one is the calling thread's and not the process's.
+                _ = Nice(Nicer);
             }
 
             try
@@ -38,7 +39,7 @@ public static partial class BackgroundThread
         failure?.Throw();
     }
 
-    // https://man7.org/linux/man-pages/man2/setpriority.2.html
-    [LibraryImport("libc", EntryPoint = "setpriority")]
-    private static partial int SetPriority(int which, uint who, int priority);
+    // https://man7.org/linux/man-pages/man2/nice.2.html
+    [LibraryImport("libc", EntryPoint = "nice")]
+    private static partial int Nice(int more);
 }

@@ -17,7 +17,15 @@ internal sealed class JournalReader<THeader> : IDisposable
     public JournalReader(string path)
     {
         _file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
-        Header = Next() ? JsonSerializer.Deserialize<THeader>(Record, JsonDefaults.Options) : null;
+        try
+        {
+            Header = Next() ? JsonSerializer.Deserialize<THeader>(Record, JsonDefaults.Options) : null;
+        }
+        catch
+        {
+            _file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Null when not even that is whole.</summary>

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Serving;
+using Slipway.Serving.Protocol;
 using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving;
@@ -47,6 +48,9 @@ public sealed class LoadedModel
         LogKey = inputs is null ? JournalKey : $"{JournalKey}\n\nages";
         InputKey = $"{JournalKey}\n\n{string.Join('\n', inputs?.Inputs.Select(input => $"{input.Name} {string.Join(' ', input.Datatypes)} {input.IsKey} {input.IsEventTime}") ?? [])}";
         Utf8FeatureNames = [.. featureNames.Select(Encoding.UTF8.GetBytes)];
+        bool IsFree(string name) => !featureNames.Contains(name) && inputs?.Inputs.Any(input => input.Name == name) is not true;
+        AnyMatrixNameIsFree = IsFree(InferRequest.AnyMatrixName);
+        MatrixNameIsFree = IsFree(matrixName);
         EncodedModel = JsonEncodedText.Encode(model);
         EncodedVersion = JsonEncodedText.Encode(version);
         EncodedOutputName = JsonEncodedText.Encode(outputName);
@@ -224,6 +228,12 @@ public sealed class LoadedModel
     internal string InputKey { get; }
 
     internal byte[][] Utf8FeatureNames { get; }
+
+    /// <summary>Whether a tensor called <see cref="InferRequest.AnyMatrixName"/> holds all features: one feature or request input of that name would come first.</summary>
+    internal bool AnyMatrixNameIsFree { get; }
+
+    /// <summary>The same of <see cref="MatrixName"/>.</summary>
+    internal bool MatrixNameIsFree { get; }
 
     internal JsonEncodedText EncodedModel { get; }
 

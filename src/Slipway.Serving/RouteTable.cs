@@ -44,7 +44,7 @@ public sealed class RouteTable
     /// <summary>Sets this rollout's assignment apart from any other's.</summary>
     public string Salt { get; }
 
-    /// <summary>True: a key always meets the same version. False: each request is assigned by itself (its prediction id), so that one user may meet both.</summary>
+    /// <summary>True: a key always meets the same version. False: each request is assigned by itself (its own id where that looks unique, else at random), so that one user may meet both.</summary>
     public bool Sticky { get; }
 
     /// <summary>The version that sees copies; null when none does.</summary>
@@ -80,7 +80,7 @@ public sealed class RouteTable
     }
 
     /// <summary>The arm of a key.</summary>
-    /// <param name="key">The entity key; with <see cref="Sticky"/> off, the prediction id.</param>
+    /// <param name="key">The entity key; with <see cref="Sticky"/> off, or without a key, the request's own id.</param>
     public Arm? Choose(ReadOnlySpan<byte> key) =>
         Candidate is { } candidate && (Stable is null || Position(_salt, key) < Share) ? candidate : Stable;
 

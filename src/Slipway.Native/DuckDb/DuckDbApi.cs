@@ -247,6 +247,9 @@ internal static unsafe partial class DuckDbApi
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial void duckdb_bind_add_result_column(nint info, string name, nint type);
 
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial void duckdb_bind_set_error(nint info, string error);
+
     [LibraryImport(Library)]
     internal static partial nint duckdb_function_get_extra_info(nint info);
 

@@ -127,6 +127,7 @@ public sealed class DuckDbConnection : IDisposable
     /// It runs inside the statement, on one thread, and must not use the connection.
     /// </summary>
     /// <returns>The name.</returns>
+    /// <exception cref="ArgumentException">A column's type is not a plain one, such as DECIMAL or a list.</exception>
     public string RegisterSource(IReadOnlyList<(string Name, DuckDbType Type)> columns, Func<DuckDbRows, bool> next)
     {
         // A streamed result leaves its transaction open until the next statement, which would take a source registered inside it away.

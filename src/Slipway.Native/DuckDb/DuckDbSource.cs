@@ -20,6 +20,14 @@ internal sealed unsafe class DuckDbSource : DuckDbRows
     {
         this.columns = columns;
         this.next = next;
+        foreach (var (name, type) in columns)
+        {
+            // The others need more than a number to be described.
+            if (type is <= DuckDbType.Invalid or > DuckDbType.TimestampNanos or DuckDbType.Decimal)
+            {
+                throw new ArgumentException($"Column '{name}' of a source cannot be {type}; only plain types can.", nameof(columns));
+            }
+        }
     }
 
     internal static string Register(DuckDbConnectionHandle connection, IReadOnlyList<(string Name, DuckDbType Type)> columns, Func<DuckDbRows, bool> next)
@@ -53,16 +61,22 @@ internal sealed unsafe class DuckDbSource : DuckDbRows
     private void Fill(nint chunk)
     {
         Begin(chunk);
-        while (Row < Capacity && next(this))
+        try
         {
+            while (Row < Capacity && next(this))
+            {
+            }
+
+            if (IsInRow)
+            {
+                throw new InvalidOperationException("The last row was not ended.");
+            }
+        }
+        finally
+        {
+            End();
         }
 
-        if (IsInRow)
-        {
-            throw new InvalidOperationException("The last row was not ended.");
-        }
-
-        End();
         DuckDbApi.duckdb_data_chunk_set_size(chunk, (ulong)Row);
     }
 
@@ -71,11 +85,18 @@ internal sealed unsafe class DuckDbSource : DuckDbRows
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Bind(nint info)
     {
-        foreach (var (name, type) in Of(DuckDbApi.duckdb_bind_get_extra_info(info)).columns)
+        try
         {
-            var logical = DuckDbApi.duckdb_create_logical_type((int)type);
-            DuckDbApi.duckdb_bind_add_result_column(info, name, logical);
-            DuckDbApi.duckdb_destroy_logical_type(ref logical);
+            foreach (var (name, type) in Of(DuckDbApi.duckdb_bind_get_extra_info(info)).columns)
+            {
+                var logical = DuckDbApi.duckdb_create_logical_type((int)type);
+                DuckDbApi.duckdb_bind_add_result_column(info, name, logical);
+                DuckDbApi.duckdb_destroy_logical_type(ref logical);
+            }
+        }
+        catch (Exception e)
+        {
+            DuckDbApi.duckdb_bind_set_error(info, e.Message);
         }
     }
 
@@ -95,7 +116,7 @@ internal sealed unsafe class DuckDbSource : DuckDbRows
         catch (Exception e)
         {
             // Nothing managed may cross native frames: the statement fails with the message.
-            DuckDbApi.duckdb_function_set_error(info, e.Message);
+            DuckDbApi.duckdb_function_set_error(info, $"{e.Message} ({e.GetType().Name})");
         }
     }
 

@@ -115,9 +115,17 @@ internal sealed class GrpcCall : IDisposable
     {
         message = default;
         var reader = _context.Request.BodyReader;
-        if (!reader.TryRead(out var read))
+        ReadResult read;
+        try
         {
-            return false;
+            if (!reader.TryRead(out read))
+            {
+                return false;
+            }
+        }
+        catch (IOException e) when (e is not BadHttpRequestException)
+        {
+            throw Gone(e);
         }
 
         _peeked = read.Buffer.Start;
@@ -221,10 +229,12 @@ internal sealed class GrpcCall : IDisposable
         }
         catch (IOException e) when (e is not BadHttpRequestException)
         {
-            // Kestrel has several for it, and tells by its token only later.
-            throw new ConnectionResetException("The caller has reset the stream, or its connection is gone.", e);
+            throw Gone(e);
         }
     }
+
+    // Kestrel has several for it, and tells by its token only later.
+    private static ConnectionResetException Gone(IOException e) => new("The caller has reset the stream, or its connection is gone.", e);
 
     private bool TryTake(in ReadOnlySequence<byte> buffer, out bool compressed, out ReadOnlySequence<byte> message)
     {

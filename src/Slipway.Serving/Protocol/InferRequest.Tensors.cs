@@ -55,12 +55,13 @@ internal sealed partial class InferRequest
 
     /// <summary>Whether a message is one that <see cref="Read(in OneTensorMessage, LoadedModel, long)"/> takes: all features in one tensor.</summary>
     public static bool Takes(in OneTensorMessage message, LoadedModel model) =>
-        model.Tensors is null && (Ascii.Equals(message.Name, AnyMatrixName) || Ascii.Equals(message.Name, model.MatrixName));
+        model.Tensors is null
+        && ((model.AnyMatrixNameIsFree && Ascii.Equals(message.Name, AnyMatrixName)) || (model.MatrixNameIsFree && Ascii.Equals(message.Name, model.MatrixName)));
 
     /// <summary>Reads a request for a version that scores features; null, or what is wrong with it.</summary>
     public string? Read(in OneTensorMessage message, LoadedModel model, long nowMs)
     {
-        Begin(model, long.MaxValue); // Its values have been counted already.
+        Begin(model, message.Data.Length);
         Grow(ref _id, message.Id.Length);
         message.Id.CopyTo(_id);
         _idLength = message.Id.Length;

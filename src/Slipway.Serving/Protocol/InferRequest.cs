@@ -23,7 +23,8 @@ internal sealed partial class InferRequest
 
     private const int CopiedMax = 1 << 20;
 
-    private const string AnyMatrixName = "features";
+    /// <summary>What the matrix of all features may be called, whatever the graph calls it.</summary>
+    public const string AnyMatrixName = "features";
     private const byte KeySeparator = 0x1F;
 
     private static readonly string[] FeatureDatatypes = ["FP32"];

@@ -635,7 +635,7 @@ internal sealed class InferScratch
 
     public ReadOnlySpan<byte> PredictionId => _predictionId.AsSpan(0, _predictionIdLength);
 
-    /// <summary>Where a request stands between 0 and 1 whose id was made here: at random, so that no hash of the id is needed. Null with an id of its own.</summary>
+    /// <summary>Where a request stands between 0 and 1 whose id was made here: at random, so that no hash of the id is needed. Null where its own id stands for its prediction.</summary>
     public double? Drawn { get; private set; }
 
     /// <summary>Keeps a user on one version; empty when there is no key.</summary>

@@ -2,39 +2,38 @@ using System.Diagnostics;
 
 namespace Slipway.Tests.Hosting;
 
-/// <summary>What a busy machine takes away from a test that measures time: by how much waits of ten milliseconds, one after the other, came back too late.</summary>
-internal sealed class Stalls
+/// <summary>What a busy machine takes away from a test that measures time: by how much a thread of its own, which sleeps for ten milliseconds again and again, woke too late.</summary>
+internal sealed class Stalls : IDisposable
 {
-    private static readonly TimeSpan Wait = TimeSpan.FromMilliseconds(10);
-    private static readonly TimeSpan Usual = TimeSpan.FromMilliseconds(13); // What such a wait takes on a quiet machine.
+    private static readonly TimeSpan Sleep = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Usual = TimeSpan.FromMilliseconds(13); // What it takes on a quiet machine.
 
-    private readonly CancellationTokenSource _stop = new();
-    private readonly Task<TimeSpan> _loop;
+    private readonly Thread _thread;
+    private long _taken;
+    private volatile bool _stop;
 
-    private Stalls() => _loop = Task.Run(LoopAsync);
-
-    public static Stalls Start() => new();
-
-    /// <summary>The time taken away since the start.</summary>
-    public async Task<TimeSpan> StopAsync()
+    public Stalls()
     {
-        await _stop.CancelAsync();
-        var taken = await _loop;
-        _stop.Dispose();
-        return taken;
+        _thread = new Thread(Loop) { IsBackground = true };
+        _thread.Start();
     }
 
-    private async Task<TimeSpan> LoopAsync()
+    /// <summary>The time taken away so far.</summary>
+    public TimeSpan Taken => TimeSpan.FromTicks(Interlocked.Read(ref _taken));
+
+    public void Dispose()
     {
-        var taken = TimeSpan.Zero;
-        while (!_stop.IsCancellationRequested)
+        _stop = true;
+        _thread.Join();
+    }
+
+    private void Loop()
+    {
+        while (!_stop)
         {
             var start = Stopwatch.GetTimestamp();
-            await Task.Delay(Wait);
-            var late = Stopwatch.GetElapsedTime(start) - Usual;
-            taken += late > TimeSpan.Zero ? late : TimeSpan.Zero;
+            Thread.Sleep(Sleep);
+            Interlocked.Add(ref _taken, Math.Max(0, (Stopwatch.GetElapsedTime(start) - Usual).Ticks));
         }
-
-        return taken;
     }
 }

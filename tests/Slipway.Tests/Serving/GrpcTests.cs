@@ -58,6 +58,52 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         Assert.Equal([0x80, 0x7F], answer!.RawOutputContents[0].ToByteArray());
     }
 
+    [Fact, Trait("capability", "SRV-01")]
+    public async Task The_ordinary_message_is_answered_however_it_comes_and_whatever_answers_it()
+    {
+        await using var own = new GrpcServer();
+        own.Add("floats", TensorModels.Echo(OnnxElementType.Float, -1, -1));
+        await own.InitializeAsync();
+        own.App.Services.GetRequiredService<ModelRouter>().SetStable(ServingFixtures.Model("1.0.0", model: "one-tensor"));
+        var request = new ModelInferRequest { ModelName = "one-tensor", Id = "request-1", RawInputContents = { ByteString.CopyFrom(MemoryMarshal.AsBytes<float>([733, 8, 100, 9])) } };
+        request.Inputs.Add(new ModelInferRequest.Types.InferInputTensor { Name = "features", Datatype = "FP32", Shape = { 2, 2 } });
+        Assert.True(OneTensorMessage.TryRead(request.ToByteArray(), out _));
+        var frame = GrpcServer.Frame(request.ToByteArray());
+
+        // In one piece, in two, and with a second message behind it, of which a unary call takes no notice.
+        foreach (var pieces in (int[][])[[frame.Length], [3, frame.Length - 3], [40, frame.Length - 40], [frame.Length, frame.Length]])
+        {
+            var content = new PiecesContent([.. frame, .. frame], pieces);
+            var (status, message, bytes) = await own.SendAsync("ModelInfer", [], change: sent => sent.Content = content);
+            Assert.True(status == 0, message);
+            var answer = ModelInferResponse.Parser.ParseFrom(bytes.AsSpan(5));
+            Assert.Equal(("one-tensor", "1.0.0", "request-1", "stable"), (answer.ModelName, answer.ModelVersion, answer.Id, answer.Parameters["arm"].StringParam));
+            Assert.Equal([0.25f, 0.25f], MemoryMarshal.Cast<byte, float>(Assert.Single(answer.RawOutputContents).Span).ToArray());
+            Assert.Equal(("probability", "FP32", 2L), (answer.Outputs.Single().Name, answer.Outputs[0].Datatype, answer.Outputs[0].Shape[0]));
+        }
+
+        // A version of tensors gets the same tensor; in one dimension too.
+        request.ModelName = "floats";
+        request.Inputs[0].Name = "IN";
+        foreach (var shape in (long[][])[[2, 2], [4, 1]])
+        {
+            request.Inputs[0].Shape.Clear();
+            request.Inputs[0].Shape.Add(shape);
+            var (status, message, echoed) = await own.CallAsync("ModelInfer", request, ModelInferResponse.Parser);
+            Assert.True(status == 0, message);
+            Assert.Equal(request.RawInputContents[0], echoed!.RawOutputContents[0]);
+            Assert.Equal(shape, echoed.Outputs[0].Shape);
+        }
+
+        request.Inputs[0].Name = "OTHER";
+        Assert.Equal(3, (await own.CallAsync("ModelInfer", request, ModelInferResponse.Parser)).Status);
+        Assert.Equal(4, (await own.CallAsync("ModelInfer", request, ModelInferResponse.Parser, change: sent => sent.Headers.Add("grpc-timeout", "1n"))).Status);
+        var users = own.App.Services.GetRequiredService<UserStore>();
+        var kept = (await users.CreateAsync("kept-from-floats", Role.MlEngineer, Caller.System("test"), Cancel)).Token;
+        await own.App.Services.GetRequiredService<GrantStore>().PutAsync("kept-from-floats", null, Resource.Model("floats"), GrantLevel.NoPermissions, Caller.System("test"), Cancel);
+        Assert.Equal(7, (await own.CallAsync("ModelInfer", request, ModelInferResponse.Parser, kept)).Status);
+    }
+
     [Fact]
     public async Task A_message_of_megabytes_arrives_and_one_over_the_limit_does_not()
     {
@@ -457,6 +503,37 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         // A role without the permission is refused whatever the message says.
         var reader = (await users.CreateAsync("reads", Role.Service, Caller.System("test"), Cancel)).Token;
         Assert.Equal(7, (await server.CallAsync("RepositoryModelUnload", new RepositoryModelUnloadRequest { ModelName = "simple" }, RepositoryModelUnloadResponse.Parser, reader)).Status);
+    }
+
+    /// <summary>Bytes sent with pauses between them.</summary>
+    private sealed class PiecesContent : HttpContent
+    {
+        private readonly byte[] _bytes;
+        private readonly int[] _pieces;
+
+        public PiecesContent(byte[] bytes, int[] pieces)
+        {
+            (_bytes, _pieces) = (bytes, pieces);
+            Headers.ContentType = new("application/grpc");
+        }
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        {
+            var at = 0;
+            foreach (var piece in _pieces)
+            {
+                await stream.WriteAsync(_bytes.AsMemory(at, piece), Cancel);
+                await stream.FlushAsync(Cancel);
+                await Task.Delay(50, Cancel);
+                at += piece;
+            }
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
     }
 
     /// <summary>A frame that says more than ever comes.</summary>

@@ -148,7 +148,29 @@ public sealed class OneTensorMessageTests
     }
 
     [Fact]
-    public async Task A_version_of_tensors_or_other_names_gets_the_same_tensors()
+    public async Task What_waits_counts_with_the_bytes_it_holds()
+    {
+        await using var host = await ServingHost.StartServingAsync();
+        var queue = host.Router.Find(ServingHost.Model)!.Stable!.Model.Queue;
+        queue.Settings = queue.Settings with { Instances = 1 };
+        Assert.True(queue.TryEnter());
+        var inference = host.Area.Service<Inference>();
+        var waiting = new List<Task<Outcome>>();
+        for (var i = 0; i < 5; i++)
+        {
+            var mine = InferScratch.Mine;
+            var outcome = inference.Score(mine, ServingHost.Model, null, new RequestBody(new ReadOnlySequence<byte>(Request("features", "", 1, 2).ToByteArray()), null, null, IsMessage: true));
+            Assert.True(outcome.MustWait, outcome.Message);
+            Assert.Equal(2 * sizeof(float), mine.Bytes);
+            waiting.Add(inference.WaitAsync(mine, outcome, TestContext.Current.CancellationToken));
+        }
+
+        queue.Leave(System.Diagnostics.Stopwatch.GetTimestamp());
+        Assert.All(await Task.WhenAll(waiting), outcome => Assert.Equal((200, null), (outcome.Status, outcome.Message)));
+    }
+
+    [Fact]
+    public async Task Another_name_is_refused_as_in_the_general_way()
     {
         await using var host = await ServingHost.StartServingAsync();
         var inference = host.Area.Service<Inference>();
