@@ -65,7 +65,7 @@ internal sealed class IdleSession
     {
         lock (_gate)
         {
-            return _session is not null ? Awake : _waking ??= Task.Factory.StartNew(Wake, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            return _session is not null ? Awake : _waking ??= BeginWake();
         }
     }
 
@@ -102,9 +102,12 @@ internal sealed class IdleSession
         }
     }
 
+    private Task<SlipwayException?> BeginWake() => Task.Factory.StartNew(Wake, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
     private SlipwayException? Wake()
     {
         var began = Stopwatch.GetTimestamp();
+        var next = _queue?.NextOrder ?? 0;
         try
         {
             var loaded = _load!();
@@ -126,8 +129,7 @@ internal sealed class IdleSession
                 ?? new SlipwayException(ErrorCode.Unavailable, $"{_name} could not be loaded again{(e is OnnxException ? $": {e.Message.TrimEnd('.')}" : "; the server's log says why")}.", e);
             lock (_gate)
             {
-                _waking = null;
-                _queue?.Refuse(failure.Message);
+                _waking = _queue?.Refuse(failure.Message, next) is true ? BeginWake() : null;
             }
 
             return failure;

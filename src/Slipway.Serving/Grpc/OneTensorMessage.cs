@@ -74,14 +74,13 @@ internal readonly ref struct OneTensorMessage
         }
 
         const int Needed = (1 << 1) | (1 << 5) | (1 << 7);
-        return (seen & Needed) == Needed && id.Length <= IdMax && Ascii.IsValid(model) && Ascii.IsValid(version) && Ascii.IsValid(id) && TryReadInput(input, out var name, out var rank, out var rows, out var columns)
-            && data.Length == (long)rows * Math.Max(columns, 1) * sizeof(float)
-            && Into(out read, new OneTensorMessage { Model = model, Version = version, Id = id, Name = name, Rank = rank, Rows = rows, Columns = columns, Data = data });
-    }
+        if ((seen & Needed) != Needed || id.Length > IdMax || !Ascii.IsValid(model) || !Ascii.IsValid(version) || !Ascii.IsValid(id)
+            || !TryReadInput(input, out var name, out var rank, out var rows, out var columns) || data.Length != (long)rows * Math.Max(columns, 1) * sizeof(float))
+        {
+            return false;
+        }
 
-    private static bool Into(out OneTensorMessage read, OneTensorMessage found)
-    {
-        read = found;
+        read = new OneTensorMessage { Model = model, Version = version, Id = id, Name = name, Rank = rank, Rows = rows, Columns = columns, Data = data };
         return true;
     }
 

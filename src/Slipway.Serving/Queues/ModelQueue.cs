@@ -219,18 +219,39 @@ internal sealed class ModelQueue : IDisposable
         Dispatch();
     }
 
-    /// <summary>Ends all that wait for a version which could not be loaded.</summary>
-    public void Refuse(string why)
+    /// <summary>The place of the next request that has to wait: all that wait already have lower ones.</summary>
+    public long NextOrder
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _order;
+            }
+        }
+    }
+
+    /// <summary>Ends what waits for a version which could not be loaded.</summary>
+    /// <param name="why">One sentence.</param>
+    /// <param name="before">Of requests with lower places only: those behind came when the load had begun, and what it met may have changed since.</param>
+    /// <returns>Whether others still wait.</returns>
+    public bool Refuse(string why, long before)
     {
         List<QueuedRequest> refused;
+        bool others;
         lock (_lock)
         {
-            refused = [.. _waiting];
-            _waiting.Clear();
-            refused.ForEach(request => Count(request, -1));
+            refused = [.. _waiting.Where(request => request.Order < before)];
+            refused.ForEach(request =>
+            {
+                _waiting.Remove(request);
+                Count(request, -1);
+            });
+            others = _waiting.Count > 0;
         }
 
         refused.ForEach(request => request.Refuse(why));
+        return others;
     }
 
     public void Dispose() => _timer.Dispose();

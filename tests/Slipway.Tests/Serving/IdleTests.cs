@@ -5,6 +5,7 @@ using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
 using Slipway.Serving;
 using Slipway.Serving.Deployments;
+using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
 using Slipway.Storage;
 using Slipway.Storage.Definitions;
@@ -96,7 +97,6 @@ public sealed class IdleTests
 
         File.Delete(file);
         var gone = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => host.InferAsync(ServingHost.Matrix(1, 2))));
-        Assert.NotNull(await model.Idle.WakeAsync()); // One that the last of them began, and that another's failure answered first, would tell the next of a file that is gone.
         await File.WriteAllBytesAsync(file, [.. content[..^1], (byte)(content[^1] ^ 1)], Cancel);
         var damaged = await host.InferAsync(ServingHost.Matrix(1, 2));
 
@@ -110,6 +110,40 @@ public sealed class IdleTests
         await File.WriteAllBytesAsync(file, content, Cancel);
         Assert.Equal(200, (await host.InferAsync(ServingHost.Matrix(1, 2))).Status);
         Assert.Equal(1, model.Idle.Wakes);
+    }
+
+    [Fact, Trait("capability", "SRV-08")]
+    public async Task A_load_that_fails_is_no_answer_to_what_came_while_it_ran()
+    {
+        var onnx = OnnxConverters.LogisticRegression(ServingFixtures.TwoFeatures, [0, 0], [1, 1], [0.001, 0], 0);
+        using var began = new SemaphoreSlim(0);
+        using var goOn = new SemaphoreSlim(0);
+        var loads = 0;
+        var idle = new IdleSession(OnnxSession.Load(onnx), "It", () =>
+        {
+            loads++;
+            began.Release();
+            goOn.Wait();
+            return loads == 1 ? throw new SlipwayException(ErrorCode.Unavailable, "its file is gone") : OnnxSession.Load(onnx);
+        }, NullLogger.Instance);
+        using var queue = new ModelQueue();
+        idle.Attach(queue);
+        Assert.True(idle.TrySleep());
+
+        var before = Request();
+        var beforeEnds = queue.WaitAsync(before, null, Cancel);
+        await began.WaitAsync(Cancel);
+        var meanwhile = queue.WaitAsync(Request(), null, Cancel);
+        goOn.Release();
+
+        Assert.Equal((QueueEnd.Unloaded, "its file is gone"), (await beforeEnds, before.Refusal));
+        await began.WaitAsync(Cancel);
+        Assert.False(meanwhile.IsCompleted);
+        goOn.Release();
+        Assert.Equal(QueueEnd.Turn, await meanwhile);
+        Assert.Equal((2, 1), (loads, idle.Wakes));
+
+        static QueuedRequest Request() => new(new InferScratch(), default, 0, long.MaxValue);
     }
 
     [Fact, Trait("capability", "SRV-08")]
