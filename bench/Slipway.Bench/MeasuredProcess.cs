@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Bench;
 
@@ -28,7 +29,7 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     /// <summary>Slipway's own server on a data folder, as its launcher starts it.</summary>
     public static Task<MeasuredProcess> SlipwayAsync(string data, bool pin, string? database = null, string? models = null, int grpcPort = 0, string? redis = null)
     {
-        var port = FreePort();
+        var port = FreePort.Next();
         string[] more = [.. database is null ? [] : (string[])["--database", database], .. models is null ? [] : (string[])["--model-repository", models], .. redis is null ? [] : (string[])["--redis", redis]];
         return StartAsync(
             Program("Slipway.Cli", "slipway"), ["server", "--port", Text(port), "--grpc-port", Text(grpcPort), "--data", data, .. more], port, "/health", Path.Combine(BenchSettings.Folder, "server.log"), pin);
@@ -37,14 +38,14 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     /// <summary>Fastify with onnxruntime-node, a worker to each processor.</summary>
     public static Task<MeasuredProcess> FastifyAsync(string model)
     {
-        var port = FreePort();
+        var port = FreePort.Next();
         return StartAsync("node", [Path.Combine(BenchSettings.Root, "bench", "peers", "fastify", "server.js"), Text(port), model], port, "/", Path.Combine(BenchSettings.Folder, "fastify.log"), pin: false);
     }
 
     /// <summary>FastAPI with scikit-learn under uvicorn, a worker to each processor.</summary>
     public static Task<MeasuredProcess> FastApiAsync()
     {
-        var port = FreePort();
+        var port = FreePort.Next();
         return StartAsync(
             "/usr/bin/python3",
             ["-m", "uvicorn", "--app-dir", Path.Combine(BenchSettings.Root, "bench", "peers", "fastapi"), "--port", Text(port), "--workers", Text(Environment.ProcessorCount), "--log-level", "warning", "server:app"],
@@ -57,7 +58,7 @@ internal sealed class MeasuredProcess : IAsyncDisposable
     /// <param name="grpcPort">Where it answers them as gRPC does; 0 for nowhere.</param>
     public static Task<MeasuredProcess> BareKestrelAsync(string answer, bool pin, int grpcPort = 0)
     {
-        var port = FreePort();
+        var port = FreePort.Next();
         return StartAsync(Program("BareKestrel", "BareKestrel"), [Text(port), answer, Text(grpcPort)], port, "/", Path.Combine(BenchSettings.Folder, "bare-kestrel.log"), pin);
     }
 
@@ -153,13 +154,6 @@ internal sealed class MeasuredProcess : IAsyncDisposable
         {
             return false;
         }
-    }
-
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static string Program(string project, string name) => Path.Combine(BenchSettings.Root, "artifacts", "bin", project, "release", name);

@@ -9,6 +9,7 @@ using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
 using Slipway.Native.Onnx;
 using Slipway.Serving.Grpc;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Bench;
 
@@ -55,7 +56,7 @@ internal static class ServingBench
     /// <summary>The gRPC endpoint against Kestrel that answers the same bytes as gRPC does, in turn.</summary>
     public static async Task GrpcAsync(BenchSettings settings)
     {
-        var (port, barePort) = (MeasuredProcess.FreePort(), MeasuredProcess.FreePort());
+        var (port, barePort) = (FreePort.Next(), FreePort.Next());
         await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin, grpcPort: port);
         using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
         const string Call = "/inference.GRPCInferenceService/ModelInfer";

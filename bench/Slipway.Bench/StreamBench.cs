@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Slipway.Client;
 using Slipway.Contracts.Host;
 using Slipway.Storage.Redis;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Bench;
 
@@ -14,7 +15,7 @@ internal static class StreamBench
 
     public static async Task RunAsync(BenchSettings settings)
     {
-        var port = MeasuredProcess.FreePort();
+        var port = FreePort.Next();
         using var redis = Process.Start(new ProcessStartInfo(
             "redis-server", ["--port", port.ToString(CultureInfo.InvariantCulture), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         { RedirectStandardOutput = true })!;

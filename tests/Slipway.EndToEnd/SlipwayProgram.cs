@@ -1,8 +1,7 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Text;
 using Slipway.Client;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.EndToEnd;
 
@@ -49,14 +48,6 @@ internal static class SlipwayProgram
         return Process.Start(start)!;
     }
 
-    /// <summary>A port that was free a moment ago.</summary>
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     public static string NewDataFolder() => Directory.CreateTempSubdirectory("slipway-e2e-").FullName;
 
     private static string FindRoot()
@@ -101,7 +92,7 @@ public sealed class RunningServer : IAsyncDisposable
     /// <summary>Starts it with variables of its own, such as the keys of a file store.</summary>
     public static async Task<RunningServer> StartAsync(string data, IEnumerable<KeyValuePair<string, string>> environment, CancellationToken ct, params string[] more)
     {
-        var port = SlipwayProgram.FreePort();
+        var port = FreePort.Next();
         var server = new RunningServer(
             SlipwayProgram.Start(environment, ["server", "--port", $"{port}", .. more.Contains("--grpc-port") ? [] : (string[])["--grpc-port", "0"], "--data", data, .. more]), new Uri($"http://127.0.0.1:{port}"));
         void Keep(string? line)

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using Microsoft.Data.Sqlite;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.EndToEnd.BadInput;
 
@@ -205,7 +206,7 @@ public sealed class StartTests(BadInputFixture server)
     private static async Task<string> StartFailsAsync(string data, string? port = null)
     {
         var (exit, _, error) = await SlipwayProgram.RunAsync(
-            TestContext.Current.CancellationToken, "server", "--data", data, "--port", port ?? $"{SlipwayProgram.FreePort()}", "--grpc-port", "0");
+            TestContext.Current.CancellationToken, "server", "--data", data, "--port", port ?? $"{FreePort.Next()}", "--grpc-port", "0");
         Assert.Equal(1, exit);
         return error;
     }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Slipway.Native.Onnx;
+using Slipway.Tests.Hosting;
 using Slipway.Tests.Serving;
 
 namespace Slipway.EndToEnd.Clients;
@@ -142,7 +143,7 @@ public sealed class InferenceClientsTests
                 await File.WriteAllBytesAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(models, name, "1")).FullName, "model.onnx"), onnx, ct);
             }
 
-            var port = SlipwayProgram.FreePort();
+            var port = FreePort.Next();
             await using var server = await RunningServer.StartAsync(data, ct, "--grpc-port", $"{port}", "--model-repository", models);
             using var client = new HttpClient { BaseAddress = server.Address };
             while (!(await client.GetAsync(new Uri("/v2/health/ready", UriKind.Relative), ct)).IsSuccessStatusCode)

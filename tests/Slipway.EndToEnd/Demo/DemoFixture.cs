@@ -1,3 +1,5 @@
+using Slipway.Tests.Hosting;
+
 namespace Slipway.EndToEnd.Demo;
 
 /// <summary>
@@ -22,7 +24,7 @@ public sealed class DemoFixture : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(8));
-        var port = SlipwayProgram.FreePort();
+        var port = FreePort.Next();
         string[] arguments = ["demo", "--exit", "--port", $"{port}", "--grpc-port", "0", "--data", Data];
 
         // Killed hard once traffic flows: the demo and its server, as a crashed machine would.

@@ -12,6 +12,7 @@ using Slipway.Contracts.Monitoring;
 using Slipway.Contracts.Pipelines;
 using Slipway.Contracts.Registry;
 using Slipway.Contracts.Serving;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.EndToEnd.Demo;
 
@@ -169,7 +170,7 @@ public sealed partial class DemoTests(DemoFixture demo) : IClassFixture<DemoFixt
         }
 
         using var before = new SlipwayClient(demo.Address);
-        var (exit, output, error) = await SlipwayProgram.RunAsync(Cancel, "demo", "--exit", "--port", $"{SlipwayProgram.FreePort()}", "--grpc-port", "0", "--data", copy);
+        var (exit, output, error) = await SlipwayProgram.RunAsync(Cancel, "demo", "--exit", "--port", $"{FreePort.Next()}", "--grpc-port", "0", "--data", copy);
         Assert.True(exit == 0, output + error);
         Assert.Contains("replayed by an earlier start", output, StringComparison.Ordinal);
         await using var again = await RunningServer.StartAsync(copy, Cancel);

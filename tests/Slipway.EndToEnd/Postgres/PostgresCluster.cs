@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.EndToEnd.Postgres;
 
@@ -7,7 +8,7 @@ internal sealed class PostgresCluster : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("slipway-postgres-").FullName;
     private readonly string _binaries;
-    private readonly int _port = SlipwayProgram.FreePort();
+    private readonly int _port = FreePort.Next();
 
     private PostgresCluster(string binaries) => _binaries = binaries;
 

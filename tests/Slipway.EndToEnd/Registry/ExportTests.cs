@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
+using Slipway.Tests.Hosting;
 using YamlDotNet.RepresentationModel;
 
 namespace Slipway.EndToEnd.Registry;
@@ -67,7 +68,7 @@ public sealed class ExportTests
     {
         Assert.SkipWhen(!Environment.GetEnvironmentVariable("PATH")!.Split(':').Any(folder => File.Exists(Path.Combine(folder, "kubectl"))), "kubectl is not installed.");
         using var cluster = new HttpListener();
-        var address = new Uri($"http://127.0.0.1:{SlipwayProgram.FreePort().ToString(CultureInfo.InvariantCulture)}/");
+        var address = new Uri($"http://127.0.0.1:{FreePort.Next().ToString(CultureInfo.InvariantCulture)}/");
         cluster.Prefixes.Add(address.ToString());
         cluster.Start();
         var answering = Task.Run(async () =>

@@ -1,7 +1,6 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Text.RegularExpressions;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.EndToEnd.Registry;
 
@@ -13,7 +12,7 @@ public sealed partial class FirstRolloutTests
     {
         var cancel = TestContext.Current.CancellationToken;
         var place = Directory.CreateTempSubdirectory("slipway-tutorial-").FullName;
-        var address = $"http://127.0.0.1:{FreePort()}";
+        var address = $"http://127.0.0.1:{FreePort.Next()}";
         var blocks = Commands().Matches(await File.ReadAllTextAsync(Path.Combine(SlipwayProgram.Root, "docs", "tutorials", "first-rollout.md"), cancel))
             .Select(match => match.Groups[1].Value.Replace("http://127.0.0.1:5000", address, StringComparison.Ordinal)).ToList();
         Assert.Equal(10, blocks.Count);
@@ -73,11 +72,4 @@ public sealed partial class FirstRolloutTests
 
     [GeneratedRegex("^```sh\n(.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
     private static partial Regex Commands();
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 }

@@ -4,6 +4,7 @@ using System.Text;
 using Slipway.Client;
 using Slipway.Client.Runs;
 using Slipway.Contracts.Tracking;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Tests.Client;
 
@@ -46,7 +47,7 @@ public sealed class OfflineTests : IAsyncLifetime
     [Trait("capability", "X-31")]
     public async Task Without_a_server_training_goes_on_and_the_run_waits_on_disk()
     {
-        using var nobody = new SlipwayClient(new Uri($"http://127.0.0.1:{FreePort()}"));
+        using var nobody = new SlipwayClient(new Uri($"http://127.0.0.1:{FreePort.Next()}"));
         var run = await nobody.StartRunAsync("flights", _host.Options);
         await LogAll(run);
 
@@ -197,13 +198,6 @@ public sealed class OfflineTests : IAsyncLifetime
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             File.Copy(file, target);
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     /// <summary>Passes connections through to a server, or answers each with a text of its own and hangs up.</summary>

@@ -98,10 +98,7 @@ public sealed class AccessOfRoutesTests
     [Fact, Trait("capability", "GOV-01")]
     public async Task The_grpc_port_tells_a_stranger_that_it_is_not_known_whatever_it_asks_for()
     {
-        using var free = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-        free.Start();
-        var port = ((IPEndPoint)free.LocalEndpoint).Port;
-        free.Stop();
+        var port = FreePort.Next();
         await RunAsync(port, async (app, _) =>
         {
             var token = (await app.Services.GetRequiredService<UserStore>().CreateAsync("ada", Slipway.Contracts.Identity.Role.Service, Slipway.Storage.Caller.System("test"), Cancel)).Token;

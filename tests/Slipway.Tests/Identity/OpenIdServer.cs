@@ -1,7 +1,6 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Text.Json;
+using Slipway.Tests.Hosting;
 
 namespace Slipway.Tests.Identity;
 
@@ -23,10 +22,7 @@ internal sealed class OpenIdServer : IAsyncDisposable
 
     public static async Task<OpenIdServer> StartAsync(object accounts)
     {
-        using var free = new TcpListener(IPAddress.Loopback, 0);
-        free.Start();
-        var port = ((IPEndPoint)free.LocalEndpoint).Port;
-        free.Stop();
+        var port = FreePort.Next();
         return new OpenIdServer(await RunAsync(port, accounts), port, accounts);
     }
 

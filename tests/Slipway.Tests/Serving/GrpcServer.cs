@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
@@ -41,7 +40,7 @@ public sealed class GrpcServer : IAsyncLifetime
         Add("texts", TensorModels.Echo(OnnxElementType.String, -1));
         Add("halves", TensorModels.Echo(OnnxElementType.Float16, -1));
         Add("small", TensorModels.Echo(OnnxElementType.Int8, -1));
-        var port = FreePort();
+        var port = FreePort.Next();
         var options = new ServerOptions { DataDirectory = _data, Database = TestDatabase.Address(_data), Host = "0.0.0.0", Port = 0, GrpcPort = port, ModelRepository = Repository, MaxBodyBytes = 4 << 20 };
         App = SlipwayServer.Build(options);
         await App.StartAsync(Cancel);
@@ -54,10 +53,15 @@ public sealed class GrpcServer : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
-        Grpc.Dispose();
-        Http.Dispose();
-        await App.StopAsync(CancellationToken.None);
-        await App.DisposeAsync();
+        // What did not come to be has no end; without the question the reason of a failed start would not be told.
+        Grpc?.Dispose();
+        Http?.Dispose();
+        if (App is not null)
+        {
+            await App.StopAsync(CancellationToken.None);
+            await App.DisposeAsync();
+        }
+
         Directory.Delete(_data, recursive: true);
     }
 
@@ -101,11 +105,4 @@ public sealed class GrpcServer : IAsyncLifetime
 
     public static byte[] Frame(ReadOnlySpan<byte> message, byte flag = 0) =>
         [flag, (byte)(message.Length >> 24), (byte)(message.Length >> 16), (byte)(message.Length >> 8), (byte)message.Length, .. message];
-
-    public static int FreePort()
-    {
-        using var free = new TcpListener(IPAddress.Loopback, 0);
-        free.Start();
-        return ((IPEndPoint)free.LocalEndpoint).Port;
-    }
 }
