@@ -13,12 +13,14 @@ internal sealed class JournalReader<THeader> : IDisposable
     private int _start;
     private int _end;
     private int _length;
+    private long _left; // Of the file, not yet in the buffer.
 
     public JournalReader(string path)
     {
         _file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
         try
         {
+            _left = _file.Length;
             Header = Next() ? JsonSerializer.Deserialize<THeader>(Record, JsonDefaults.Options) : null;
         }
         catch
@@ -43,7 +45,7 @@ internal sealed class JournalReader<THeader> : IDisposable
         }
 
         var length = BinaryPrimitives.ReadInt32LittleEndian(_buffer.AsSpan(_start));
-        if (length < 0 || length > _file.Length - _file.Position + (_end - _start) - Journal.FrameBytes || !Fill(Journal.FrameBytes + length))
+        if (length < 0 || length > _left + (_end - _start) - Journal.FrameBytes || !Fill(Journal.FrameBytes + length))
         {
             return false;
         }
@@ -82,7 +84,9 @@ internal sealed class JournalReader<THeader> : IDisposable
 
         _end = rest.Length;
         _start = 0;
-        _end += _file.ReadAtLeast(_buffer.AsSpan(_end), bytes - _end, throwOnEndOfStream: false);
+        var read = _file.ReadAtLeast(_buffer.AsSpan(_end), bytes - _end, throwOnEndOfStream: false);
+        _end += read;
+        _left -= read;
         return _end >= bytes;
     }
 }

@@ -45,7 +45,7 @@ public sealed class LoadedModel
         Baseline = baseline;
         Skew = new FeatureSkew(featureNames, baseline);
         JournalKey = $"{model}\n{string.Join('\n', featureNames)}";
-        LogKey = inputs is null ? JournalKey : $"{JournalKey}\n\nages";
+        AgesJournalKey = $"{JournalKey}\n\nages";
         InputKey = $"{JournalKey}\n\n{string.Join('\n', inputs?.Inputs.Select(input => $"{input.Name} {string.Join(' ', input.Datatypes)} {input.IsKey} {input.IsEventTime}") ?? [])}";
         Utf8FeatureNames = [.. featureNames.Select(Encoding.UTF8.GetBytes)];
         bool IsFree(string name) => !featureNames.Contains(name) && inputs?.Inputs.Any(input => input.Name == name) is not true;
@@ -218,11 +218,11 @@ public sealed class LoadedModel
     /// <summary>What callers are told of its deprecation; null while it is not deprecated. Set while requests run.</summary>
     internal volatile DeprecationNotice? Notice;
 
-    /// <summary>Versions with the same key have the same features in the same order.</summary>
+    /// <summary>Versions with the same key have the same features in the same order, and share a prediction journal.</summary>
     internal string JournalKey { get; }
 
-    /// <summary>Versions with the same key share a prediction journal.</summary>
-    internal string LogKey { get; }
+    /// <summary>The same for rows whose features the feature store gave, which have ages.</summary>
+    internal string AgesJournalKey { get; }
 
     /// <summary>A request read for one version can be scored by another with the same key, unless the feature store completes it.</summary>
     internal string InputKey { get; }

@@ -45,6 +45,15 @@ public abstract unsafe class DuckDbRows
         validity[at][Row >> 6] &= ~(1UL << (Row & 63));
     }
 
+    /// <summary>Appends NULL to each of so many columns.</summary>
+    public void AppendNulls(int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            AppendNull();
+        }
+    }
+
     /// <summary>Appends to a BOOLEAN column.</summary>
     public void AppendBool(bool value)
     {
@@ -83,6 +92,22 @@ public abstract unsafe class DuckDbRows
             case DuckDbType.Double: ((double*)data[at])[Row] = value; break;
             case DuckDbType.Float: ((float*)data[at])[Row] = (float)value; break;
             default: throw Mismatch(at, "a floating-point number");
+        }
+    }
+
+    /// <summary>Appends one value to each of as many DOUBLE columns, NaN as NULL.</summary>
+    public void AppendDoubles(ReadOnlySpan<float> values)
+    {
+        foreach (var value in values)
+        {
+            if (float.IsNaN(value))
+            {
+                AppendNull();
+            }
+            else
+            {
+                ((double*)data[Next(DuckDbType.Double)])[Row] = value;
+            }
         }
     }
 

@@ -13,9 +13,9 @@ namespace Slipway.Serving.Predictions;
 /// </summary>
 /// <remarks>
 /// Columns of a segment: <c>prediction_id, at_ms, event_ms, version, arm, entity_key, output, latency_us, status</c> and one
-/// DOUBLE per feature, named as in the feature service; where the feature store can complete them, <c>age_s:feature</c> for each, how many whole
-/// seconds old it was, null when the store knew none or the request brought the features itself; of models of tensors, <c>inputs</c> and <c>outputs</c> as <see cref="LoggedTensors"/> writes
-/// them, one row a request. Versions with other features have segments of their own: read with <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
+/// DOUBLE per feature, named as in the feature service; where the feature store completed them, <c>age_s:feature</c> for each, how many whole
+/// seconds old it was, null when the store knew none; of models of tensors, <c>inputs</c> and <c>outputs</c> as <see cref="LoggedTensors"/> writes
+/// them, one row a request. Versions with other features, and rows with and without ages, have segments of their own: read with <c>union_by_name</c>. The writer also counts the live feature histograms, so that they cost the request nothing.
 /// </remarks>
 public sealed class PredictionLog : IAsyncDisposable
 {
@@ -39,6 +39,10 @@ public sealed class PredictionLog : IAsyncDisposable
     private readonly Thread _writer;
     private readonly LoggedTensors _logged = new();
     private readonly ArrayBufferWriter<byte> _tensors = new();
+    private Journal? _lastJournal; // That of the row before, which is that of most rows: looking it up takes a hash of all names of features.
+    private string? _lastKey;
+    private long _newest; // Of the model of the row before, as it stands among the watermarks.
+    private string? _newestOf;
     private Task _converting;
     private long _largeBytes;
     private long _dropped;
@@ -290,7 +294,7 @@ public sealed class PredictionLog : IAsyncDisposable
     private void Write(PredictionEntry entry, ArrayBufferWriter<byte> record)
     {
         var model = entry.Arm.Model;
-        var journal = JournalOf(model);
+        var journal = JournalOf(model, entry.HasAges);
         var policy = model.Log;
         var inputs = 0;
         _tensors.ResetWrittenCount();
@@ -317,20 +321,27 @@ public sealed class PredictionLog : IAsyncDisposable
         }
 
         Interlocked.Add(ref _written, entry.Rows);
-        if (!_watermarks.TryGetValue(model.Model, out var seen) || newest > seen)
+        if (newest > _newest || !ReferenceEquals(_newestOf, model.Model))
         {
-            _watermarks[model.Model] = newest;
+            (_newest, _newestOf) = (_watermarks.AddOrUpdate(model.Model, static (_, newest) => newest, static (_, seen, newest) => Math.Max(seen, newest), newest), model.Model);
         }
     }
 
-    private Journal JournalOf(LoadedModel model)
+    private Journal JournalOf(LoadedModel model, bool ages)
     {
-        if (!_journals.TryGetValue(model.LogKey, out var journal))
+        var key = ages ? model.AgesJournalKey : model.JournalKey;
+        if (_lastJournal is not null && ReferenceEquals(key, _lastKey))
         {
-            var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
-            _journals[model.LogKey] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null, model.Inputs is not null));
+            return _lastJournal;
         }
 
+        if (!_journals.TryGetValue(key, out var journal))
+        {
+            var name = Guid.CreateVersion7(_clock.GetUtcNow()).ToString("N");
+            _journals[key] = journal = Journal.Create(_segments.Folder(model.Model), name, new PredictionJournalHeader(model.Model, model.FeatureNames, model.Tensors is not null, ages));
+        }
+
+        (_lastJournal, _lastKey) = (journal, key);
         return journal;
     }
 
@@ -359,7 +370,11 @@ public sealed class PredictionLog : IAsyncDisposable
         }
     }
 
-    private void CloseJournals() => Journal.CloseAll(_journals, _logger);
+    private void CloseJournals()
+    {
+        _lastJournal = null;
+        Journal.CloseAll(_journals, _logger);
+    }
 
     // Never fails: whoever waits is told, and the next one tries again.
     private async Task ConvertThen(Task before, IReadOnlyList<TaskCompletionSource> waiting)

@@ -8,7 +8,7 @@ namespace Slipway.Serving.Predictions;
 /// <param name="Model">The model.</param>
 /// <param name="Features">The features of its rows, in order.</param>
 /// <param name="Tensors">Whether its rows have tensors in place of features.</param>
-/// <param name="Ages">Whether its rows may have ages behind the features.</param>
+/// <param name="Ages">Whether its rows have ages behind the features.</param>
 internal sealed record PredictionJournalHeader(string Model, IReadOnlyList<string> Features, bool Tensors = false, bool Ages = false);
 
 /// <summary>One row of a prediction journal, read in place. Written by <see cref="Write"/>, read by the properties: the two must agree.</summary>

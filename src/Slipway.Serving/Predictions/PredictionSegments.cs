@@ -136,7 +136,7 @@ internal sealed class PredictionSegments(string root)
             rows.AppendUtf8(row.Key);
         }
 
-        AppendValue(rows, row.Output);
+        rows.AppendDoubles([row.Output]);
         rows.AppendInt64(row.LatencyUs);
         rows.AppendInt64(row.Status);
         if (header.Tensors)
@@ -147,9 +147,13 @@ internal sealed class PredictionSegments(string root)
         else
         {
             var features = row.Features(header.Features.Count);
-            for (var i = 0; i < header.Features.Count; i++)
+            if (features.IsEmpty)
             {
-                AppendValue(rows, i < features.Length ? features[i] : float.NaN);
+                rows.AppendNulls(header.Features.Count);
+            }
+            else
+            {
+                rows.AppendDoubles(features);
             }
 
             var ages = header.Ages ? row.Ages(header.Features.Count) : default;
@@ -167,18 +171,6 @@ internal sealed class PredictionSegments(string root)
         }
 
         rows.EndRow();
-    }
-
-    private static void AppendValue(DuckDbRows rows, float value)
-    {
-        if (float.IsNaN(value))
-        {
-            rows.AppendNull();
-        }
-        else
-        {
-            rows.AppendDouble(value);
-        }
     }
 
     private static (long MinMs, long MaxMs) SpanOf(string path)

@@ -14,6 +14,8 @@ namespace Slipway.Web.Http;
 /// </summary>
 internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions options, ServerAddress address, Authenticator authenticator, IServiceProvider services)
 {
+    private readonly bool _hasLocalAdministrator = options.HasLocalAdministrator;
+
     // Made when the first caller comes for whom it matters: it needs the stores of every area.
     private readonly Lazy<RouteTargets> _targets = new(services.GetRequiredService<RouteTargets>);
 
@@ -156,7 +158,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
     private bool IsLocal(HttpContext context)
     {
         var headers = context.Request.Headers;
-        return options.HasLocalAdministrator && context.Connection.RemoteIpAddress is { } from && IPAddress.IsLoopback(from)
+        return _hasLocalAdministrator && context.Connection.RemoteIpAddress is { } from && IPAddress.IsLoopback(from)
             && !headers.ContainsKey("X-Forwarded-For") && !headers.ContainsKey("Forwarded") && !headers.ContainsKey("X-Real-IP");
     }
 
