@@ -34,7 +34,7 @@ for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
-        case "serving" or "grpc" or "half" or "fastify" or "fastapi" or "batching" or "streams" or "join" or "start" or "registration":
+        case "serving" or "grpc" or "half" or "fastify" or "fastapi" or "batching" or "allocations" or "streams" or "join" or "start" or "registration":
             sections.Add(args[i]);
             break;
         case "--rounds" when i + 1 < args.Length:
@@ -57,7 +57,7 @@ for (var i = 0; i < args.Length; i++)
             break;
         default:
             Console.Error.WriteLine(
-                "usage: bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [streams] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
+                "usage: bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [allocations] [streams] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
             return 2;
     }
 }
@@ -91,6 +91,11 @@ if (all || sections.Contains("fastify"))
 if (all || sections.Contains("batching"))
 {
     await ServingBench.BatchingAsync(settings);
+}
+
+if (all || sections.Contains("allocations"))
+{
+    await AllocationBench.RunAsync();
 }
 
 if (all || sections.Contains("streams"))

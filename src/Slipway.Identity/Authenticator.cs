@@ -2,7 +2,6 @@ using System.Buffers.Text;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Security.Claims;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Logging;
@@ -19,7 +18,7 @@ namespace Slipway.Identity;
 /// <param name="BySession">Whether a browser sent them by itself, so that another site's page may be behind the request.</param>
 /// <param name="Fault">What is wrong with them; null when nothing is, or when there are none.</param>
 /// <param name="Wait">How long the caller has to wait before its password is looked at; null for not at all.</param>
-public readonly record struct Authentication(ClaimsPrincipal? Principal, bool BySession = false, string? Fault = null, TimeSpan? Wait = null);
+public readonly record struct Authentication(CallerPrincipal? Principal, bool BySession = false, string? Fault = null, TimeSpan? Wait = null);
 
 /// <summary>
 /// Finds out who is calling: by API key (Bearer, or as the password of Basic), by name and password (Basic, as MLflow's clients send
@@ -181,7 +180,7 @@ public sealed partial class Authenticator(
     }
 
     // The hash is compared as well, so that a changed password counts from the next request on.
-    private ClaimsPrincipal? FindVerified(SecretDigest digest) =>
+    private CallerPrincipal? FindVerified(SecretDigest digest) =>
         _verified.TryGetValue(digest, out var verified) && verified.Until > clock.GetUtcNow()
             && directory.Now.Users.GetValueOrDefault(verified.User) is { User.State: UserState.Active } entry && entry.User.PasswordHash == verified.PasswordHash
             ? entry.Principal

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Collections.Frozen;
-using System.Security.Claims;
 using Dapper;
 using Slipway.Contracts.Identity;
 using Slipway.Identity.Grants;
@@ -141,7 +140,7 @@ public sealed class IdentityDirectory(Database database, TimeProvider clock)
             }));
     }
 
-    private static ClaimsPrincipal PrincipalOf(ApiKey key, UserEntry owner) => key.Limits == KeyLimits.None
+    private static CallerPrincipal PrincipalOf(ApiKey key, UserEntry owner) => key.Limits == KeyLimits.None
         ? owner.Principal
         : Roles.Principal(owner.User.Name, Roles.Access(owner.User.Role, owner.User.Groups, owner.Grants, key.Limits));
 }
@@ -156,14 +155,14 @@ internal sealed record IdentitySnapshot(long Revision, FrozenDictionary<string, 
 /// <param name="User">The user.</param>
 /// <param name="Grants">Those that speak of the user or of its groups.</param>
 /// <param name="Principal">For requests by password or session.</param>
-internal sealed record UserEntry(User User, IReadOnlyList<GrantedLevel> Grants, ClaimsPrincipal Principal);
+internal sealed record UserEntry(User User, IReadOnlyList<GrantedLevel> Grants, CallerPrincipal Principal);
 
 /// <summary>A key in force with all that a request with it needs to know.</summary>
 /// <param name="Key">The key.</param>
 /// <param name="User">Whose.</param>
 /// <param name="Principal">For requests with it.</param>
 /// <param name="Use">When it was last used.</param>
-internal sealed record KeyEntry(ApiKey Key, User User, ClaimsPrincipal Principal, KeyUse Use);
+internal sealed record KeyEntry(ApiKey Key, User User, CallerPrincipal Principal, KeyUse Use);
 
 /// <summary>When a key was last used, to a minute: a note in memory, written now and then, so that a request costs no write.</summary>
 internal sealed class KeyUse

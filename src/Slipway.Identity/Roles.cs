@@ -1,4 +1,5 @@
 using System.Security.Claims;
+using Microsoft.AspNetCore.Http.Features.Authentication;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 
@@ -55,8 +56,23 @@ public static class Roles
         role, role is Role.Service ? Of(role).Concat((limits.Permissions ?? []).Where(ServiceKeyMayAdd)) : Of(role), groups, grants, limits);
 
     /// <summary>The authenticated caller, for the host to set on the request.</summary>
-    public static ClaimsPrincipal Principal(string name, CallerAccess access) => new(new CallerIdentity(name, access));
+    public static CallerPrincipal Principal(string name, CallerAccess access) => new(new CallerIdentity(name, access));
 
     /// <summary>A caller with nothing but a role.</summary>
-    public static ClaimsPrincipal Principal(string name, Role role) => Principal(name, Access(role, [], [], KeyLimits.None));
+    public static CallerPrincipal Principal(string name, Role role) => Principal(name, Access(role, [], [], KeyLimits.None));
+}
+
+/// <summary>An authenticated caller, and what the host sets on a request to say so: other hosts' features would be made for each request, this one is made once for each user and key.</summary>
+public sealed class CallerPrincipal : ClaimsPrincipal, IHttpAuthenticationFeature
+{
+    internal CallerPrincipal(CallerIdentity identity)
+        : base(identity)
+    {
+    }
+
+    ClaimsPrincipal? IHttpAuthenticationFeature.User
+    {
+        get => this;
+        set => throw new NotSupportedException("Who a request comes from is said once.");
+    }
 }

@@ -92,7 +92,7 @@ public static class SlipwayServer
         app.UseHealth();
         app.UseMiddleware<ErrorMiddleware>();
         app.UseMiddleware<HostCheckMiddleware>();
-        app.UseRouting();
+        KnownRoutes.Use(app);
         app.UseMiddleware<AccessMiddleware>();
 
         app.MapOperations();

@@ -1,5 +1,5 @@
 using System.Net;
-using System.Security.Claims;
+using Microsoft.AspNetCore.Http.Features.Authentication;
 using Slipway.Contracts;
 using Slipway.Contracts.Identity;
 using Slipway.Identity;
@@ -23,7 +23,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
     /// A request without credentials from this very machine, to a server that only this machine reaches, acts as an administrator:
     /// MLflow clients then work with nothing but a URL. It can never approve, since no stored user is behind it.
     /// </summary>
-    private static readonly ClaimsPrincipal Local = Roles.Principal(UserStore.LocalUser, Role.Administrator);
+    private static readonly CallerPrincipal Local = Roles.Principal(UserStore.LocalUser, Role.Administrator);
 
     public Task InvokeAsync(HttpContext context)
     {
@@ -64,7 +64,7 @@ internal sealed class AccessMiddleware(RequestDelegate next, ServerOptions optio
     {
         if (caller.Principal is { } principal)
         {
-            context.User = principal;
+            context.Features.Set<IHttpAuthenticationFeature>(principal);
         }
 
         if (permission is Permission.None)
