@@ -1,4 +1,6 @@
 using System.Buffers.Text;
+using System.Runtime.InteropServices;
+using System.Text.Json;
 
 namespace Slipway.Serving.Protocol;
 
@@ -127,5 +129,69 @@ internal static class FloatList
         }
 
         (at, number) = (i, sum);
+    }
+}
+
+/// <summary>A body in one piece, past whose lists of numbers its reader is led: it goes on behind one as if it had met an empty list.</summary>
+/// <param name="json">The whole body; empty where it is in several pieces, and then every list is the reader's own.</param>
+internal ref struct NumberLists(ReadOnlySpan<byte> json)
+{
+    private readonly ReadOnlySpan<byte> _json = json;
+    private int _start; // Of the present reader.
+
+    /// <summary>Reads the list that the reader stands at the beginning of, as <see cref="FloatList.Read"/> does, and leads the reader to its end.</summary>
+    /// <returns>False for all else; the reader is where it was.</returns>
+    public bool TryRead(ref Utf8JsonReader reader, int count, Span<float> into, int stride)
+    {
+        if (_json.IsEmpty || reader.TokenType != JsonTokenType.StartArray)
+        {
+            return false;
+        }
+
+        var begin = _start + (int)reader.BytesConsumed;
+        var length = FloatList.Read(_json[begin..], count, into, stride);
+        if (length < 0)
+        {
+            return false;
+        }
+
+        _start = begin + length;
+        reader = new Utf8JsonReader(_json[_start..], isFinalBlock: true, reader.CurrentState);
+        return reader.Read();
+    }
+
+    /// <summary>The same, into bytes of its own; null for all else. A count that so short a body cannot hold takes no memory.</summary>
+    public byte[]? TryRead(ref Utf8JsonReader reader, int count)
+    {
+        if (count > _json.Length / 2)
+        {
+            return null;
+        }
+
+        var bytes = new byte[count * sizeof(float)];
+        return TryRead(ref reader, count, MemoryMarshal.Cast<byte, float>(bytes.AsSpan()), 1) ? bytes : null;
+    }
+
+    /// <summary>Where the body is no JSON: a reader that went on behind a list counts the places from there. Null when it did not.</summary>
+    public readonly string? Explain(JsonReaderOptions options)
+    {
+        if (_start == 0)
+        {
+            return null;
+        }
+
+        var whole = new Utf8JsonReader(_json, options);
+        try
+        {
+            while (whole.Read())
+            {
+            }
+
+            return null;
+        }
+        catch (JsonException e)
+        {
+            return TensorReader.Explain(e, whole.CurrentDepth);
+        }
     }
 }

@@ -49,9 +49,7 @@ internal sealed partial class InferRequest
     private int _keyCount;
     private int _keysLength;
     private int _rowsCapacity;
-    private ReadOnlyMemory<byte> _json; // The body in one piece; empty where it is larger than is copied into one.
     private byte[] _copy = [];
-    private int _jsonRead; // Of it before the present reader began.
     private long _bodyBytes;
     private long _timeoutUs;
     private ulong _priority;
@@ -126,22 +124,24 @@ internal sealed partial class InferRequest
     public string? Read(in ReadOnlySequence<byte> body, LoadedModel model, long nowMs)
     {
         Begin(model, body.Length);
+        ReadOnlySpan<byte> piece = default; // Empty where the body is larger than is copied into one.
         if (body.IsSingleSegment)
         {
-            _json = body.First;
+            piece = body.FirstSpan;
         }
         else if (body.Length <= CopiedMax)
         {
             Grow(ref _copy, (int)body.Length);
             body.CopyTo(_copy);
-            _json = _copy.AsMemory(0, (int)body.Length);
+            piece = _copy.AsSpan(0, (int)body.Length);
         }
 
         var options = new JsonReaderOptions { MaxDepth = TensorReader.NestingMax };
-        var reader = _json.IsEmpty ? new Utf8JsonReader(body, options) : new Utf8JsonReader(_json.Span, options);
+        var reader = piece.IsEmpty ? new Utf8JsonReader(body, options) : new Utf8JsonReader(piece, options);
+        var lists = new NumberLists(piece);
         try
         {
-            if (ReadBody(ref reader) is { } fault)
+            if (ReadBody(ref reader, ref lists) is { } fault)
             {
                 return fault;
             }
@@ -150,16 +150,12 @@ internal sealed partial class InferRequest
         }
         catch (JsonException e)
         {
-            return _jsonRead > 0 ? ExplainWhole(options) ?? TensorReader.Explain(e, reader.CurrentDepth) : TensorReader.Explain(e, reader.CurrentDepth);
+            return lists.Explain(options) ?? TensorReader.Explain(e, reader.CurrentDepth);
         }
         catch (InvalidOperationException)
         {
             // Half of a surrogate pair in an escaped text.
             return "The body holds text that is not valid Unicode; send UTF-8.";
-        }
-        finally
-        {
-            _json = default; // The server's memory, which goes on to other requests.
         }
 
         return Complete(nowMs);
@@ -223,8 +219,6 @@ internal sealed partial class InferRequest
         _binaryOutput = null;
         _wantsAges = false;
         _flagLength = 0;
-        _json = default;
-        _jsonRead = 0;
         Rows = 0;
         var names = Math.Max(model.FeatureNames.Count, model.Inputs?.Inputs.Count ?? 0);
         Grow(ref _seen, (names + 63) / 64);
@@ -232,7 +226,7 @@ internal sealed partial class InferRequest
         _seenCount = 0;
     }
 
-    private string? ReadBody(ref Utf8JsonReader reader)
+    private string? ReadBody(ref Utf8JsonReader reader, ref NumberLists lists)
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
@@ -245,9 +239,9 @@ internal sealed partial class InferRequest
             string? fault = null;
             if (reader.ValueTextEquals("inputs"u8))
             {
-                hasInputs = true;
                 reader.Read();
-                fault = ReadInputs(ref reader);
+                fault = hasInputs ? TensorReader.InputsTwice : ReadInputs(ref reader, ref lists);
+                hasInputs = true;
             }
             else if (reader.ValueTextEquals("id"u8))
             {
@@ -417,7 +411,7 @@ internal sealed partial class InferRequest
         return null;
     }
 
-    private string? ReadInputs(ref Utf8JsonReader reader)
+    private string? ReadInputs(ref Utf8JsonReader reader, ref NumberLists lists)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
         {
@@ -432,7 +426,7 @@ internal sealed partial class InferRequest
                 return $"inputs[{Text(ordinal)}] is not an object; send name, shape, datatype and data.";
             }
 
-            if (ReadTensor(ref reader, ordinal) is { } fault)
+            if (ReadTensor(ref reader, ref lists, ordinal) is { } fault)
             {
                 return fault;
             }
@@ -443,7 +437,7 @@ internal sealed partial class InferRequest
         return null;
     }
 
-    private string? ReadTensor(ref Utf8JsonReader reader, int ordinal)
+    private string? ReadTensor(ref Utf8JsonReader reader, ref NumberLists lists, int ordinal)
     {
         var target = new Tensor { Index = -1 };
         Utf8JsonReader data = default;
@@ -474,7 +468,7 @@ internal sealed partial class InferRequest
                 if (target is { HasName: true, HasShape: true, HasDatatype: true })
                 {
                     readData = true;
-                    fault = Check(ordinal, ref target) ?? (TryReadFlat(ref reader, target) ? null : ReadData(ref reader, ref target));
+                    fault = Check(ordinal, ref target) ?? (TryReadFlat(ref reader, ref lists, target) ? null : ReadData(ref reader, ref target));
                 }
                 else
                 {
@@ -710,45 +704,13 @@ internal sealed partial class InferRequest
         return null;
     }
 
-    // A reader that went on behind a list counts the places of faults from there.
-    private string? ExplainWhole(JsonReaderOptions options)
+    // The ordinary case: as many numbers as the shape says, in one list.
+    private bool TryReadFlat(ref Utf8JsonReader reader, ref NumberLists lists, in Tensor target)
     {
-        var reader = new Utf8JsonReader(_json.Span, options);
-        try
-        {
-            while (reader.Read())
-            {
-            }
-
-            return null;
-        }
-        catch (JsonException e)
-        {
-            return TensorReader.Explain(e, reader.CurrentDepth);
-        }
-    }
-
-    // The ordinary case: as many numbers as the shape says, in one list. The reader goes on behind it, as one that met an empty list.
-    private bool TryReadFlat(ref Utf8JsonReader reader, in Tensor target)
-    {
-        if (_json.IsEmpty || target.Form == Form.Inputs || reader.TokenType != JsonTokenType.StartArray)
-        {
-            return false;
-        }
-
         var width = _model.FeatureNames.Count;
-        var begin = _jsonRead + (int)reader.BytesConsumed;
-        var length = target.Form == Form.Matrix
-            ? FloatList.Read(_json.Span[begin..], Rows * width, _features, 1)
-            : FloatList.Read(_json.Span[begin..], Rows, _features.AsSpan(target.Index), width);
-        if (length < 0)
-        {
-            return false;
-        }
-
-        _jsonRead = begin + length;
-        reader = new Utf8JsonReader(_json.Span[_jsonRead..], isFinalBlock: true, reader.CurrentState);
-        return reader.Read();
+        return target.Form != Form.Inputs && (target.Form == Form.Matrix
+            ? lists.TryRead(ref reader, Rows * width, _features, 1)
+            : lists.TryRead(ref reader, Rows, _features.AsSpan(target.Index), width));
     }
 
     /// <summary>The values in row order: flat, or nested as their shape.</summary>

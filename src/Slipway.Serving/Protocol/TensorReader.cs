@@ -22,7 +22,11 @@ internal static class TensorReader
 
     private const int RankMax = 64;
     private const int InputsMax = 100_000; // As many as registration allows features.
+    private const int CopiedMax = 16 << 20; // Of a body that came in many pieces.
     private const int NameMax = 1024;
+    /// <summary>What is advised to whoever sends the one list of inputs in two.</summary>
+    public const string InputsTwice = "'inputs' is there twice; send one list of tensors.";
+
     private const string Send = "send name, shape, datatype and data";
 
     /// <summary>What is advised to whoever nests data otherwise than its shape.</summary>
@@ -36,10 +40,36 @@ internal static class TensorReader
     {
         var json = headerLength is { } length ? body.Slice(0, length) : body;
         var tail = headerLength is { } skipped ? body.Slice(skipped) : ReadOnlySequence<byte>.Empty;
-        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = NestingMax });
+        var copy = json.IsSingleSegment || json.Length > CopiedMax ? null : ArrayPool<byte>.Shared.Rent((int)json.Length);
         try
         {
-            if (ReadBody(ref reader, ref tail, request) is { } fault)
+            if (copy is null)
+            {
+                return Read(json, json.IsSingleSegment ? json.FirstSpan : default, ref tail, request);
+            }
+
+            json.CopyTo(copy);
+            return Read(json, copy.AsSpan(0, (int)json.Length), ref tail, request);
+        }
+        finally
+        {
+            if (copy is not null)
+            {
+                ArrayPool<byte>.Shared.Return(copy);
+            }
+        }
+    }
+
+    /// <param name="json">The JSON.</param>
+    /// <param name="piece">The same in one piece; empty for so much that it is left in several.</param>
+    private static string? Read(in ReadOnlySequence<byte> json, ReadOnlySpan<byte> piece, ref ReadOnlySequence<byte> tail, TensorRequest request)
+    {
+        var options = new JsonReaderOptions { MaxDepth = NestingMax };
+        var reader = piece.IsEmpty ? new Utf8JsonReader(json, options) : new Utf8JsonReader(piece, options);
+        var lists = new NumberLists(piece);
+        try
+        {
+            if (ReadBody(ref reader, ref lists, ref tail, request) is { } fault)
             {
                 return fault;
             }
@@ -48,7 +78,7 @@ internal static class TensorReader
         }
         catch (JsonException e)
         {
-            return Explain(e, reader.CurrentDepth);
+            return lists.Explain(options) ?? Explain(e, reader.CurrentDepth);
         }
         catch (InvalidOperationException)
         {
@@ -66,7 +96,10 @@ internal static class TensorReader
     public static string? ReadAnswer(in ReadOnlySequence<byte> body, long? headerLength, TensorRequest outputs)
     {
         var tail = headerLength is { } skipped ? body.Slice(skipped) : ReadOnlySequence<byte>.Empty;
-        var reader = new Utf8JsonReader(headerLength is { } length ? body.Slice(0, length) : body, new JsonReaderOptions { MaxDepth = NestingMax });
+        var json = headerLength is { } length ? body.Slice(0, length) : body;
+        var options = new JsonReaderOptions { MaxDepth = NestingMax };
+        var reader = json.IsSingleSegment ? new Utf8JsonReader(json.FirstSpan, options) : new Utf8JsonReader(json, options);
+        var lists = new NumberLists(json.IsSingleSegment ? json.FirstSpan : default);
         try
         {
             var found = false;
@@ -76,7 +109,7 @@ internal static class TensorReader
                 var isOutputs = reader.ValueTextEquals("outputs"u8);
                 reader.Read();
                 found |= isOutputs;
-                if (isOutputs && ReadInputs(ref reader, ref tail, outputs) is { } fault)
+                if (isOutputs && ReadInputs(ref reader, ref lists, ref tail, outputs) is { } fault)
                 {
                     return fault;
                 }
@@ -164,7 +197,7 @@ internal static class TensorReader
 
     public static string Shown(IEnumerable<long> shape) => $"[{string.Join(", ", shape)}]";
 
-    private static string? ReadBody(ref Utf8JsonReader reader, ref ReadOnlySequence<byte> tail, TensorRequest request)
+    private static string? ReadBody(ref Utf8JsonReader reader, ref NumberLists lists, ref ReadOnlySequence<byte> tail, TensorRequest request)
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
@@ -178,8 +211,8 @@ internal static class TensorReader
             if (reader.ValueTextEquals("inputs"u8))
             {
                 reader.Read();
+                fault = hasInputs ? InputsTwice : ReadInputs(ref reader, ref lists, ref tail, request);
                 hasInputs = true;
-                fault = ReadInputs(ref reader, ref tail, request);
             }
             else if (reader.ValueTextEquals("outputs"u8))
             {
@@ -416,7 +449,7 @@ internal static class TensorReader
         return reader.TokenType is JsonTokenType.True or JsonTokenType.False;
     }
 
-    private static string? ReadInputs(ref Utf8JsonReader reader, ref ReadOnlySequence<byte> tail, TensorRequest request)
+    private static string? ReadInputs(ref Utf8JsonReader reader, ref NumberLists lists, ref ReadOnlySequence<byte> tail, TensorRequest request)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
         {
@@ -435,7 +468,7 @@ internal static class TensorReader
                 return $"'inputs' has more than {InputsMax} tensors; no model has.";
             }
 
-            if (ReadTensor(ref reader, ref tail, request) is { } fault)
+            if (ReadTensor(ref reader, ref lists, ref tail, request) is { } fault)
             {
                 return fault;
             }
@@ -444,7 +477,7 @@ internal static class TensorReader
         return null;
     }
 
-    private static string? ReadTensor(ref Utf8JsonReader reader, ref ReadOnlySequence<byte> tail, TensorRequest request)
+    private static string? ReadTensor(ref Utf8JsonReader reader, ref NumberLists lists, ref ReadOnlySequence<byte> tail, TensorRequest request)
     {
         var at = $"inputs[{request.Inputs.Count}]";
         string? name = null;
@@ -453,6 +486,7 @@ internal static class TensorReader
         var datatype = Datatype.None;
         Utf8JsonReader data = default;
         var hasData = false;
+        byte[]? numbers = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             string? fault = null;
@@ -478,6 +512,7 @@ internal static class TensorReader
                 reader.Read();
                 hasData = true;
                 data = reader;
+                numbers = shape is not null && datatype == Datatype.FP32 && RequestTensor.TryCount(shape, datatype, out var expected) ? lists.TryRead(ref reader, expected) : null;
                 reader.Skip();
             }
             else if (reader.ValueTextEquals("parameters"u8))
@@ -526,6 +561,10 @@ internal static class TensorReader
             {
                 return wrong;
             }
+        }
+        else if (numbers is not null && datatype == Datatype.FP32 && numbers.Length == count * sizeof(float))
+        {
+            bytes = numbers;
         }
         else if (ReadData(ref data, $"'{name}'.data", datatype, shape, count, out bytes) is { } unreadable)
         {

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using Slipway.Serving.Protocol;
@@ -111,6 +112,50 @@ public sealed class FloatListTests
         var fault = inference.Score(InferScratch.Mine, ServingHost.Model, null, new RequestBody(Cut(Encoding.UTF8.GetBytes(Broken), 5), null, null));
         Assert.Equal(400, fault.Status);
         Assert.Contains($"(line 1, byte {Broken.Length - 1})", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact, Trait("database", "none")]
+    public void Tensors_are_read_alike_however_their_bytes_are_cut_and_their_fields_ordered()
+    {
+        const string Pair = """{"inputs":[{"name":"a","datatype":"FP32","shape":[2,2],"data":[1,2.5,\n-3e1 , 4]},{"name":"b","shape":[2],"datatype":"FP64","data":[5,6.25]}],"id":"x"}""";
+        foreach (var body in new[]
+        {
+            Pair,
+            """{"id":"x","inputs":[{"data":[1,2.5,-30,4],"shape":[2,2],"datatype":"FP32","name":"a"},{"name":"b","data":[5,6.25],"shape":[2],"datatype":"FP64"}]}""",
+            Pair.Replace("[1,2.5,\\n-3e1 , 4]", "[[1,2.5],[-30,4]]", StringComparison.Ordinal),
+            // Whatever is said last counts.
+            Pair.Replace("\"data\":[1,2.5", "\"data\":[7,7,7,7],\"data\":[1,2.5", StringComparison.Ordinal),
+            Pair.Replace("\"shape\":[2,2],\"data\":[1,2.5,\\n-3e1 , 4]", "\"shape\":[3],\"data\":[1,2.5,-30,4],\"shape\":[2,2]", StringComparison.Ordinal),
+            Pair.Replace("\"shape\":[2,2],\"data\":[1,2.5,\\n-3e1 , 4]", "\"shape\":[4],\"data\":[1,2.5,-30,4],\"shape\":[2,2]", StringComparison.Ordinal),
+        })
+        {
+            var bytes = Encoding.UTF8.GetBytes(body.Replace("\\n", "\n", StringComparison.Ordinal));
+            for (var cut = 0; cut < bytes.Length; cut++)
+            {
+                var request = new TensorRequest();
+                Assert.Null(TensorReader.Read(Cut(bytes, cut), null, request));
+                Assert.Equal(["a", "b"], request.Inputs.Select(input => input.Name));
+                Assert.Equal([1, 2.5f, -30, 4], MemoryMarshal.Cast<byte, float>(request.Inputs[0].Data.AsSpan()).ToArray());
+                Assert.Equal([2, 2], request.Inputs[0].Shape);
+                Assert.Equal([5, 6.25], MemoryMarshal.Cast<byte, double>(request.Inputs[1].Data.AsSpan()).ToArray());
+                Assert.Equal("x", request.Id);
+            }
+        }
+
+        foreach (var (wrong, why) in new[]
+        {
+            (Pair.Replace("4]", "4,5]", StringComparison.Ordinal), "'a'.data holds more values than its shape says (4)"),
+            (Pair.Replace(" 4]", " 1e40]", StringComparison.Ordinal), "'a'.data[3] is"),
+            (Pair.Replace("[2,2]", "[100000000]", StringComparison.Ordinal), "'a'.data holds 4 values, but its shape says 100000000"),
+            (Pair.Replace("\"id\":\"x\"", "\"id\":x", StringComparison.Ordinal), $"(line 1, byte {Pair.Length - 5})"),
+            (Pair.Replace("\"id\":\"x\"", "\"inputs\":[]", StringComparison.Ordinal), "'inputs' is there twice"),
+        })
+        {
+            foreach (var cut in new[] { 0, 60 })
+            {
+                Assert.Contains(why, TensorReader.Read(Cut(Encoding.UTF8.GetBytes(wrong.Replace("\\n", " ", StringComparison.Ordinal)), cut), null, new TensorRequest()), StringComparison.Ordinal);
+            }
+        }
     }
 
     private static ReadOnlySequence<byte> Cut(byte[] bytes, int at)

@@ -33,6 +33,7 @@ public sealed class SignatureTests(SignatureTests.Serving serving) : IClassFixtu
     [InlineData("""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","data":[1,2]}],"parameters":{"entity_key":[1]}}""", "'parameters.entity_key' is neither text nor a number")]
     [InlineData("""{"id":7,"inputs":[]}""", "'id' is not text")]
     [InlineData("""{"id":"\ud800","inputs":[]}""", "not valid Unicode")]
+    [InlineData("""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","data":[1,2]}],"inputs":[]}""", "'inputs' is there twice; send one list of tensors.")]
     [InlineData("""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","data":[1,2]}]} {}""", "not valid JSON")]
     [InlineData("""{"inputs":[{"name":"features","shape":[1,2],"datatype":"FP32","data":[1,2],"parameters":{"binary_data_size":8}}]}""", "binary data")]
     public async Task A_request_that_does_not_fit_the_signature_is_answered_400_with_the_field_and_the_fix(string body, string expected)
