@@ -46,6 +46,10 @@ public sealed partial class ModelRegistry(
     /// </param>
     public ModelVersionRecord? Find(string model, string reference) => WithLineage(database.Read(connection => Resolve(connection, model, reference)));
 
+    /// <summary>The stage alone of a version such as <c>1.0.0</c>, without all else that <see cref="Find"/> reads; null when there is none.</summary>
+    public Stage? StageOf(string model, string version) =>
+        database.Read(connection => VersionTable.StageOf(connection, model, version));
+
     /// <summary>As <see cref="Find"/>.</summary>
     /// <exception cref="SlipwayException">NotFound.</exception>
     public ModelVersionRecord Get(string model, string reference) => Find(model, reference) ?? throw NoVersion(model, reference);

@@ -26,6 +26,9 @@ internal static class VersionTable
     public static ModelVersionRecord? Find(DbConnection connection, string model, string version) =>
         Query(connection, $"WHERE model = @model AND version = @version AND {Live}", new { model, version }).SingleOrDefault();
 
+    public static Stage? StageOf(DbConnection connection, string model, string version) =>
+        connection.QuerySingleOrDefault<string>($"SELECT stage FROM model_versions WHERE model = @model AND version = @version AND {Live}", new { model, version }) is { } stage ? StageRules.Parse(stage) : null;
+
     /// <summary>As <see cref="Find"/>, also of what has been deleted since.</summary>
     public static ModelVersionRecord? FindEver(DbConnection connection, string model, string version) =>
         Query(connection, "WHERE model = @model AND version = @version", new { model, version }).SingleOrDefault();

@@ -25,7 +25,7 @@ internal static class RolloutServices
     }
 
     private static PromotionPath Path(ModelRegistry registry) => new(
-        (model, version) => registry.Find(model, version)?.Stage,
+        (model, version) => registry.StageOf(model, version) ?? registry.Find(model, version)?.Stage,
         (model, version) => registry.HasApproval(model, version, Stage.Production),
         (model, version) =>
         {
