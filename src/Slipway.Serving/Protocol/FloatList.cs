@@ -160,10 +160,10 @@ internal ref struct NumberLists(ReadOnlySpan<byte> json)
         return reader.Read();
     }
 
-    /// <summary>The same, into bytes of its own; null for all else. A count that so short a body cannot hold takes no memory.</summary>
+    /// <summary>The same, into bytes of its own; null for all else. A count that so short a list cannot hold takes no memory, however often it is named.</summary>
     public byte[]? TryRead(ref Utf8JsonReader reader, int count)
     {
-        if (count > _json.Length / 2)
+        if (_json.IsEmpty || reader.TokenType != JsonTokenType.StartArray || count > (_json[(_start + (int)reader.BytesConsumed)..].IndexOf((byte)']') + 1) / 2)
         {
             return null;
         }

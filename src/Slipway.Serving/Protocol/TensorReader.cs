@@ -24,10 +24,10 @@ internal static class TensorReader
     private const int InputsMax = 100_000; // As many as registration allows features.
     private const int CopiedMax = 16 << 20; // Of a body that came in many pieces.
     private const int NameMax = 1024;
-    /// <summary>What is advised to whoever sends the one list of inputs in two.</summary>
-    public const string InputsTwice = "'inputs' is there twice; send one list of tensors.";
-
     private const string Send = "send name, shape, datatype and data";
+
+    /// <summary>What is told whoever sends the one list of inputs in two.</summary>
+    public const string InputsTwice = "'inputs' is there twice; send one list of tensors.";
 
     /// <summary>What is advised to whoever nests data otherwise than its shape.</summary>
     public const string SendAsShaped = "send the values flat, or nested as the shape says";

@@ -158,6 +158,21 @@ public sealed class FloatListTests
         }
     }
 
+    [Fact, Trait("database", "none")]
+    public void A_size_that_is_only_named_takes_no_memory_however_often()
+    {
+        // Each would be two megabytes.
+        var tensors = string.Join(',', Enumerable.Range(0, 2000).Select(i => $$"""{"name":"t{{i}}","datatype":"FP32","shape":[500000],"data":[1],"data":[],"shape":[0]}"""));
+        var body = Encoding.UTF8.GetBytes($$"""{"inputs":[{{tensors}}],"padding":"{{new string('x', 2_000_000)}}"}""");
+        var request = new TensorRequest();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+
+        Assert.Null(TensorReader.Read(new ReadOnlySequence<byte>(body), null, request));
+
+        Assert.Equal(2000, request.Inputs.Count);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200 << 20);
+    }
+
     private static ReadOnlySequence<byte> Cut(byte[] bytes, int at)
     {
         if (at == 0)
