@@ -50,7 +50,7 @@ public class AllocationBench
         features = new RawClient(slipway, $"/v2/models/{ServedModel.Name}/infer", row.Features);
         keys = new RawClient(slipway, $"/v2/models/{ServedModel.Name}/infer", row.Keys);
         features.Ask();
-        await using var kestrel = BareKestrel(Encoding.UTF8.GetBytes(features.Answer));
+        await using var kestrel = BareServer(Encoding.UTF8.GetBytes(features.Answer));
         await kestrel.StartAsync();
         bare = new RawClient(kestrel, "/", row.Features);
 
@@ -88,7 +88,7 @@ public class AllocationBench
     [Benchmark(Description = "entity keys")]
     public void Keys() => keys.Ask();
 
-    private static WebApplication BareKestrel(byte[] answer)
+    private static WebApplication BareServer(byte[] answer)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -98,22 +98,7 @@ public class AllocationBench
             kestrel.Listen(IPAddress.Loopback, 0);
         });
         var app = builder.Build();
-        app.Run(async context =>
-        {
-            while (true)
-            {
-                var read = await context.Request.BodyReader.ReadAsync();
-                context.Request.BodyReader.AdvanceTo(read.Buffer.End);
-                if (read.IsCompleted)
-                {
-                    break;
-                }
-            }
-
-            context.Response.ContentType = "application/json";
-            context.Response.ContentLength = answer.Length;
-            await context.Response.BodyWriter.WriteAsync(answer);
-        });
+        app.Run(context => BareKestrel.BareAnswer.WriteAsync(context, answer, isGrpc: false));
         return app;
     }
 

@@ -15,29 +15,5 @@ builder.WebHost.ConfigureKestrel(kestrel =>
     }
 });
 var app = builder.Build();
-app.Run(async context =>
-{
-    while (true)
-    {
-        var read = await context.Request.BodyReader.ReadAsync();
-        context.Request.BodyReader.AdvanceTo(read.Buffer.End);
-        if (read.IsCompleted)
-        {
-            break;
-        }
-    }
-
-    if (context.Connection.LocalPort == grpcPort)
-    {
-        context.Response.ContentType = "application/grpc";
-        context.Response.AppendTrailer("grpc-status", "0");
-    }
-    else
-    {
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = answer.Length;
-    }
-
-    await context.Response.BodyWriter.WriteAsync(answer);
-});
+app.Run(context => BareKestrel.BareAnswer.WriteAsync(context, answer, context.Connection.LocalPort == grpcPort));
 await app.RunAsync();
