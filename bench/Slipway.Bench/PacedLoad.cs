@@ -15,6 +15,7 @@ internal static partial class PacedLoad
 {
     private const int TimerSlackOption = 29;
     private const short Readable = 1;
+    private const int Interrupted = 4; // By a signal; the wait begins anew.
 
     /// <summary>Runs it; the first tenth does not count.</summary>
     public static async Task<Load> RunAsync(MeasuredProcess server, string path, string body, int perSecond, BenchSettings settings)
@@ -78,7 +79,7 @@ internal static partial class PacedLoad
                 var wait = Math.Max(0, (due < latencies.Length ? Intended(due) : now + Stopwatch.Frequency) - now);
                 var until = new TimeSpec { Seconds = wait / Stopwatch.Frequency, Nanoseconds = wait % Stopwatch.Frequency * (1_000_000_000 / Stopwatch.Frequency) };
                 var ready = Poll(polled, (nuint)connections, &until, null);
-                if (ready < 0)
+                if (ready < 0 && Marshal.GetLastPInvokeError() != Interrupted)
                 {
                     throw new IOException($"The system refused to wait for answers: error {Marshal.GetLastPInvokeError()}.");
                 }

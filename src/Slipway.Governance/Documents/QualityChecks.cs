@@ -153,6 +153,7 @@ internal static partial class QualityChecks
     [GeneratedRegex(@"^ARC-[A-Z0-9]+(-[A-Z0-9]+)*-[A-Z]{2,8}-v[0-9]+\.[0-9]+$")]
     private static partial Regex IdPattern();
 
+    // What a document must not hold when it is approved: names in brackets or braces that nobody filled in, and words by which writers mark what is still to do.
     [GeneratedRegex(@"(?<!\\)\[[A-Z][A-Z _-]{2,}\]|\{\{?[A-Za-z_ ]+\}\}?|\b(TODO|TBD|TBC|FIXME|XXX)\b|\bLorem ipsum\b")]
     private static partial Regex Placeholder();
 

@@ -140,6 +140,11 @@ public sealed class DuckDbConnection : IDisposable
 
     internal void Leave() => Volatile.Write(ref busy, 0);
 
+    /// <summary>
+    /// Where nobody has cancelled: a thread of the statement failed, the others were interrupted, and of a streamed result DuckDB then now and then keeps what these said.
+    /// </summary>
+    internal const string ReasonLost = "The statement failed in one of several threads, and DuckDB told only that it stopped the others; run it again to learn why.";
+
     /// <summary>Throws what DuckDB said about a failed result, or that the caller cancelled.</summary>
     internal static void Check(int state, ref DuckDbResult result, CancellationToken ct)
     {
@@ -147,7 +152,7 @@ public sealed class DuckDbConnection : IDisposable
         {
             var message = DuckDbApi.Text(DuckDbApi.duckdb_result_error(ref result));
             ct.ThrowIfCancellationRequested();
-            throw new DuckDbException(message);
+            throw new DuckDbException(message.StartsWith("INTERRUPT Error", StringComparison.Ordinal) ? ReasonLost : message);
         }
     }
 

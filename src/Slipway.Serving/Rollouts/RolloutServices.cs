@@ -25,6 +25,7 @@ internal static class RolloutServices
     }
 
     private static PromotionPath Path(ModelRegistry registry) => new(
+        // An alias or a stage may name the version where a rollout is started; looks, four a second, have the version itself.
         (model, version) => registry.StageOf(model, version) ?? registry.Find(model, version)?.Stage,
         (model, version) => registry.HasApproval(model, version, Stage.Production),
         (model, version) =>
