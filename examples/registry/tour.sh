@@ -12,7 +12,8 @@ ada() { SLIPWAY_SERVER=${at:-$staging} SLIPWAY_TOKEN=$ada "$slipway" "$@"; }
 grace() { SLIPWAY_SERVER=${at:-$staging} SLIPWAY_TOKEN=$grace "$slipway" "$@"; }
 field() { sed -n "s/^ *\"$1\": \"\([^\"]*\)\".*/\1/p" | head -n 1; }
 refused() { if "$@"; then echo "This should have been refused." >&2; exit 1; fi; }
-free_port() { comm -23 <(seq 20000 29999) <(ss -Htan 2>/dev/null | awk '{ sub(/.*:/, "", $4); print $4 }' | sort -n -u) | shuf -n 1; }
+# Both lists stand in the order of their characters, which is the one comm asks for.
+free_port() { comm -23 <(seq 20000 29999) <(ss -Htan 2>/dev/null | awk '{ sub(/.*:/, "", $4); print $4 }' | sort -u) | shuf -n 1; }
 
 # start NAME: a server of that environment on a free port of this machine; prints its address.
 start() {
