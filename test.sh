@@ -35,7 +35,7 @@ if [ ${#packages[@]} -gt 0 ]; then
     say "Installing ${packages[*]}…"
     as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     log=$(mktemp)
-    { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 ||
+    { "${as_root[@]}" apt-get update -qq -o Acquire::Retries=3 && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq -o Acquire::Retries=3 --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 ||
       { tail -5 "$log" >&2; say "apt-get could not install ${packages[*]}; the tests that need them are left out."; }
   else
     say "Neither root nor sudo: the tests that need ${packages[*]} are left out."
@@ -78,12 +78,19 @@ trap 'stop_postgres; rm -f "$failures_log"' EXIT
 start_postgres() {
   cluster=$(mktemp -d)
   [ "$(id -u)" != 0 ] || chown postgres "$cluster"
-  local port; port=$((20000 + RANDOM % 10000))
-  (cd "$cluster" && as_postgres "$(postgres_programs)/initdb" -D "$cluster/data" -U slipway -A trust -E UTF8 --locale=C >"$cluster.log" 2>&1 &&
-    as_postgres "$(postgres_programs)/pg_ctl" -D "$cluster/data" -w -l "$cluster/log" -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$cluster -c fsync=off -c full_page_writes=off -c max_connections=400" start >>"$cluster.log" 2>&1) || {
-    tail -5 "$cluster.log" >&2; rm -f "$cluster.log"; return 1; }
-  rm -f "$cluster.log"
-  export SLIPWAY_TEST_POSTGRES=postgresql://slipway@127.0.0.1:$port/postgres
+  local programs log port tries
+  programs=$(postgres_programs); log=$cluster/start.log
+  (cd "$cluster" && as_postgres "$programs/initdb" -D "$cluster/data" -U slipway -A trust -E UTF8 --locale=C >"$log" 2>&1) || { tail -5 "$log" >&2; return 1; }
+  # Ports below those of outgoing connections and of the tests' own servers; another one where somebody has it already.
+  for tries in 1 2 3 4 5; do
+    port=$((6000 + RANDOM % 5000))
+    if (cd "$cluster" && as_postgres "$programs/pg_ctl" -D "$cluster/data" -w -l "$cluster/log" -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$cluster -c fsync=off -c full_page_writes=off -c max_connections=400" start >"$log" 2>&1); then
+      export SLIPWAY_TEST_POSTGRES=postgresql://slipway@127.0.0.1:$port/postgres
+      return 0
+    fi
+  done
+  tail -5 "$log" "$cluster/log" >&2
+  return 1
 }
 on_postgres() {
   local area filters=()

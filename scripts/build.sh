@@ -31,7 +31,7 @@ fetch() {
   [ "$root/$1/node_modules/.package-lock.json" -nt "$root/$1/package-lock.json" ] && return 0
   say "Fetching $2 (npm)…"
   # No install scripts: the shared libraries are inside the packages.
-  (cd "$root/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || { say "npm could not fetch the packages; see its message above, then run this again."; exit 1; }
+  (cd "$root/$1" && npm ci --fetch-retries=5 --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || { say "npm could not fetch the packages; see its message above, then run this again."; exit 1; }
   touch "$root/$1/node_modules/.package-lock.json"
 }
 

@@ -12,15 +12,22 @@ ada() { SLIPWAY_SERVER=${at:-$staging} SLIPWAY_TOKEN=$ada "$slipway" "$@"; }
 grace() { SLIPWAY_SERVER=${at:-$staging} SLIPWAY_TOKEN=$grace "$slipway" "$@"; }
 field() { sed -n "s/^ *\"$1\": \"\([^\"]*\)\".*/\1/p" | head -n 1; }
 refused() { if "$@"; then echo "This should have been refused." >&2; exit 1; fi; }
-# Both lists stand in the order of their characters, which is the one comm asks for.
-free_port() { comm -23 <(seq 20000 29999) <(ss -Htan 2>/dev/null | awk '{ sub(/.*:/, "", $4); print $4 }' | sort -u) | shuf -n 1; }
+# A port that nobody answers on, below those of outgoing connections, which could take it meanwhile.
+free_port() {
+  local port; port=$((6000 + RANDOM % 4000))
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((6000 + RANDOM % 4000)); done
+  printf '%s' "$port"
+}
 
 # start NAME: a server of that environment on a free port of this machine; prints its address.
 start() {
   local port; port=$(free_port)
   "$slipway" server --port "$port" --grpc-port 0 --data "$place/$1" --environment "$1" >"$place/$1.log" 2>&1 &
   address=http://127.0.0.1:$port
-  until curl -sf "$address/health" >/dev/null; do sleep 0.2; done
+  until curl -sf "$address/health" >/dev/null; do
+    kill -0 $! 2>/dev/null || { cat "$place/$1.log" >&2; exit 1; }
+    sleep 0.2
+  done
 }
 
 # register MODEL_FILE SIGNAL: a version whose scores on the common 400 test rows are the better, the stronger the signal.

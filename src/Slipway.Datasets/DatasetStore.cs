@@ -37,7 +37,7 @@ public sealed class DatasetStore(Database database, BlobStore blobs, DefinitionS
         try
         {
             using var digest = SHA256.Create();
-            await using (var hashing = new CryptoStream(new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None), digest, CryptoStreamMode.Write))
+            await using (var hashing = new CryptoStream(new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.Read), digest, CryptoStreamMode.Write))
             {
                 await parquet.CopyToAsync(hashing, 128 * 1024, cancellationToken);
             }

@@ -12,7 +12,7 @@ public class ServerFixture : IAsyncLifetime
     public virtual async ValueTask InitializeAsync()
     {
         await SeedAsync(DataDirectory);
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         Server = await RunningServer.StartAsync(DataDirectory, limit.Token);
         Client = new HttpClient { BaseAddress = Server.Address };
     }

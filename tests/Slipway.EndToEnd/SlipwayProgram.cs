@@ -108,7 +108,7 @@ public sealed class RunningServer : IAsyncDisposable
         server._process.BeginOutputReadLine();
         server._process.BeginErrorReadLine();
         using var client = new SlipwayClient(server.Address);
-        while (!await client.IsHealthyAsync(ct))
+        while (!await client.IsHealthyAsync(ct) || server._process.HasExited)
         {
             Assert.False(server._process.HasExited, $"The server ended: {server.Said}");
             await Task.Delay(20, ct);
@@ -151,6 +151,7 @@ public sealed class RunningServer : IAsyncDisposable
             catch (OperationCanceledException)
             {
                 _process.Kill();
+                await _process.WaitForExitAsync();
             }
         }
 

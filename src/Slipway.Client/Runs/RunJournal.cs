@@ -79,13 +79,22 @@ internal sealed class RunJournal : IDisposable
     /// <summary>Holds a journal against other processes until disposed; null when one has it. The system lets go when the process dies.</summary>
     public static FileStream? TryLock(string path)
     {
-        try
+        for (var tries = 0; ; tries++)
         {
-            return new FileStream(System.IO.Path.ChangeExtension(path, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
-        }
-        catch (IOException e) when (e is not (DirectoryNotFoundException or PathTooLongException) && (e.HResult & 0xFFFF) != 28)
-        {
-            return null;
+            try
+            {
+                return new FileStream(System.IO.Path.ChangeExtension(path, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            }
+            catch (IOException e) when (e is not (DirectoryNotFoundException or PathTooLongException) && (e.HResult & 0xFFFF) != 28)
+            {
+                if (tries == 3)
+                {
+                    return null;
+                }
+
+                // A child process that is just being started holds a lock for a moment after it was let go here.
+                Thread.Sleep(20);
+            }
         }
     }
 

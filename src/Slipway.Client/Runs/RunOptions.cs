@@ -43,6 +43,9 @@ public sealed record RunOptions
     /// <summary>How often what was logged is written to disk and sent; at least 10 ms.</summary>
     public TimeSpan FlushInterval { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long the start of a run waits for the server's first answer; then the run goes on without it, where <see cref="Offline"/> lets it.</summary>
+    public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>How long the end of a run waits for a server that takes nothing; then the rest stays on disk.</summary>
     public TimeSpan EndTimeout { get; init; } = TimeSpan.FromSeconds(15);
 

@@ -11,7 +11,6 @@ namespace Slipway.Client.Runs;
 internal sealed class RunPump : IDisposable
 {
     private const int UnwrittenBytesMax = 64 * 1024 * 1024;
-    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan BackoffMax = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RetryAfterMax = TimeSpan.FromMinutes(5);
 
@@ -130,7 +129,7 @@ internal sealed class RunPump : IDisposable
         var whole = false;
         try
         {
-            await using var file = new FileStream(copy, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.Asynchronous);
+            await using var file = new FileStream(copy, FileMode.CreateNew, FileAccess.Write, FileShare.Read, 1, FileOptions.Asynchronous);
             whole = await CopyAsync(content, file, bytesMax ?? long.MaxValue, cancellationToken);
             if (whole)
             {
@@ -286,7 +285,7 @@ internal sealed class RunPump : IDisposable
     private async Task IntroduceAsync(SlipwayClient client, string runId, PutRun first, int bytes, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(StartTimeout);
+        limit.CancelAfter(_options.StartTimeout);
         SendResult result;
         try
         {
@@ -294,7 +293,7 @@ internal sealed class RunPump : IDisposable
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            result = new SendResult(null, $"The server at {client.Server} did not answer within {StartTimeout.TotalSeconds:0} seconds.");
+            result = new SendResult(null, $"The server at {client.Server} did not answer within {_options.StartTimeout.TotalSeconds:0.#} seconds.");
         }
 
         if (result.Ok)

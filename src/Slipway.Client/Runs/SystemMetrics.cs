@@ -83,8 +83,8 @@ internal sealed class SystemMetrics : IAsyncDisposable
         var (processor, at) = (_process.TotalProcessorTime, _clock.GetTimestamp());
         if (_clock.GetElapsedTime(_at, at) is { Ticks: > 0 } elapsed)
         {
-            // Of all processors, so that 100 is the most there is.
-            yield return ("process_cpu_utilization_percentage", 100.0 * (processor - _processor) / elapsed / Environment.ProcessorCount);
+            // Of all processors, so that 100 is the most there is; the system counts a thread's time in ticks, and may add one late.
+            yield return ("process_cpu_utilization_percentage", Math.Min(100, 100.0 * (processor - _processor) / elapsed / Environment.ProcessorCount));
         }
 
         (_processor, _at) = (processor, at);

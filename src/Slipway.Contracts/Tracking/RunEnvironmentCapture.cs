@@ -7,7 +7,8 @@ namespace Slipway.Contracts.Tracking;
 /// <summary>Captures the environment of runs computed inside this process.</summary>
 public static class RunEnvironmentCapture
 {
-    private static readonly TimeSpan GitLimit = TimeSpan.FromSeconds(2);
+    // For all questions to git together, at the start of a run.
+    private static readonly TimeSpan GitLimit = TimeSpan.FromSeconds(5);
 
     // Neither changes while the process lives, and both take file reads.
     private static readonly Lazy<IReadOnlyDictionary<string, string>> Packages = new(ReadPackages);
@@ -26,14 +27,15 @@ public static class RunEnvironmentCapture
 
     internal static GitState? ReadGit(string directory)
     {
-        if (!Directory.Exists(directory) || Git(directory, "rev-parse", "HEAD") is not { Length: >= 40 } commit)
+        var until = Stopwatch.GetTimestamp() + (long)(GitLimit.TotalSeconds * Stopwatch.Frequency);
+        if (!Directory.Exists(directory) || Git(directory, until, "rev-parse", "HEAD") is not { Length: >= 40 } commit)
         {
             return null;
         }
 
-        var branch = Git(directory, "symbolic-ref", "--short", "-q", "HEAD");
-        var status = Git(directory, "status", "--porcelain", "--untracked-files=normal");
-        return new GitState(commit, string.IsNullOrEmpty(branch) ? null : branch, status is null ? null : status.Length > 0, WithoutCredentials(Git(directory, "config", "--get", "remote.origin.url")));
+        var branch = Git(directory, until, "symbolic-ref", "--short", "-q", "HEAD");
+        var status = Git(directory, until, "status", "--porcelain", "--untracked-files=normal");
+        return new GitState(commit, string.IsNullOrEmpty(branch) ? null : branch, status is null ? null : status.Length > 0, WithoutCredentials(Git(directory, until, "config", "--get", "remote.origin.url")));
     }
 
     internal static string? WithoutCredentials(string? url)
@@ -50,7 +52,7 @@ public static class RunEnvironmentCapture
     }
 
     // Null when git is missing, fails, or takes too long (a huge checkout, a dead network drive).
-    private static string? Git(string directory, params string[] arguments)
+    private static string? Git(string directory, long until, params string[] arguments)
     {
         var start = new ProcessStartInfo("git") { WorkingDirectory = directory, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in arguments)
@@ -66,7 +68,8 @@ public static class RunEnvironmentCapture
             process.ErrorDataReceived += (_, _) => { };
             process.BeginErrorReadLine();
             var output = process.StandardOutput.ReadToEndAsync();
-            if (!process.WaitForExit(GitLimit))
+            var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until);
+            if (!process.WaitForExit(left > TimeSpan.Zero ? left : TimeSpan.Zero))
             {
                 process.Kill(entireProcessTree: true);
                 return null;

@@ -153,10 +153,19 @@ public sealed partial class ExternalRegistry : IDisposable
             return;
         }
 
-        await PushAsync(cancellationToken);
-        if (_database.Read(connection => Pending(connection).Contains(model)))
+        // A decision of somebody else may come in between; that one is sent as well.
+        for (var pushes = 0; ;)
         {
-            throw new SlipwayException(ErrorCode.Unavailable, $"An earlier change of '{model}' is still on its way to the MLflow server at {_options.Address}; try again.");
+            await PushAsync(cancellationToken);
+            if (!_database.Read(connection => Pending(connection).Contains(model)))
+            {
+                break;
+            }
+
+            if (++pushes == 3)
+            {
+                throw new SlipwayException(ErrorCode.Unavailable, $"An earlier change of '{model}' is still on its way to the MLflow server at {_options.Address}; try again.");
+            }
         }
 
         await PullModelAsync(model, cancellationToken);

@@ -27,7 +27,8 @@ public static class BlobReceiver
     public static async Task<(string Sha256, long SizeBytes)> ReceiveAsync(Stream content, string path, long limitBytes, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        // Shared with readers, as a child process that is just being started holds this file open for a moment after it is closed here.
+        using var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
         byte[]? arriving = null;
         byte[]? leaving = null;
         var kept = Task.CompletedTask;

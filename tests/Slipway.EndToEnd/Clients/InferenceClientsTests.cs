@@ -98,7 +98,7 @@ public sealed class InferenceClientsTests
             ];
             await File.WriteAllBytesAsync(Path.Combine(folder, "message"), [0, 0, 0, (byte)(message.Length >> 8), (byte)message.Length, .. message]);
 
-            var wrk = await RunAsync("wrk", "-t1", "-c16", "-d2s", "-s", Path.Combine(folder, "post.lua"), $"{server.Address}v2/models/simple/infer");
+            var wrk = await RunAsync("wrk", "-t1", "-c16", "-d2s", "--timeout", "60s", "-s", Path.Combine(folder, "post.lua"), $"{server.Address}v2/models/simple/infer");
             var http = await RunAsync("h2load", "--h1", "-n3000", "-c8", "-d", Path.Combine(folder, "body.json"), "-H", "Content-Type: application/json", $"{server.Address}v2/models/simple/infer");
             var grpc = await RunAsync("h2load", "-n3000", "-c4", "-m8", "-d", Path.Combine(folder, "message"), "-H", "content-type: application/grpc", "-H", "te: trailers", $"http://127.0.0.1:{grpcPort}/inference.GRPCInferenceService/ModelInfer");
             Directory.Delete(folder, recursive: true);

@@ -42,6 +42,20 @@ public sealed class DemoFixture : IAsyncLifetime
             await first.WaitForExitAsync(limit.Token);
         }
 
+        // The server is the demo's child, and may end a moment after it.
+        for (var held = true; held;)
+        {
+            try
+            {
+                new FileStream(Path.Combine(Data, "server.lock"), FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
+                held = false;
+            }
+            catch (IOException)
+            {
+                await Task.Delay(50, limit.Token);
+            }
+        }
+
         (ExitCode, Output, var error) = await SlipwayProgram.RunAsync(limit.Token, arguments);
         Output += error;
         if (ExitCode == 0)

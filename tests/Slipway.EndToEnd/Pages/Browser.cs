@@ -19,6 +19,7 @@ public sealed class Browser : IAsyncDisposable
     public static async Task<Browser> StartAsync(Uri address)
     {
         var browser = new Browser(address);
+        Assertions.SetDefaultExpectTimeout((float)PageWaits.Limit.TotalMilliseconds);
         if (File.Exists(Chromium))
         {
             browser._playwright = await Playwright.CreateAsync();
@@ -76,7 +77,7 @@ public sealed class Browser : IAsyncDisposable
 
 internal static class PageWaits
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    internal static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     /// <summary>Waits for an address that holds the text, and for its page to be loaded.</summary>
     public static Task ArriveAsync(this IPage page, string text) => page.ArriveAsync(url => url.OriginalString.Contains(text, StringComparison.Ordinal));

@@ -78,6 +78,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         Assert.All(rows, row => Assert.Contains("promotion.approved", row, StringComparison.Ordinal));
 
         await page.Locator(".timeline tr[data-row] td.number a").First.ClickAsync();
+        await page.ArriveAsync("row=");
         await Assertions.Expect(page.Locator("#row ins").First).ToHaveTextAsync("approved");
         Assert.Contains("actor=grace", page.Url, StringComparison.Ordinal); // What was chosen stays chosen.
         await page.GetByText("Recount every row").ClickAsync();
@@ -97,9 +98,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         var (page, complaints) = await pages.OpenAsync("/");
         foreach (var (key, path) in new[] { ("e", "/experiments"), ("m", "/models"), ("d", "/data"), ("p", "/deployments"), ("o", "/monitors"), ("v", "/governance"), ("h", "/") })
         {
-            await page.Keyboard.PressAsync("g");
-            await page.Keyboard.PressAsync(key);
-            await page.ArriveAsync(url => url.AbsolutePath == path);
+            await GoAsync(page, key, path);
         }
 
         await page.Keyboard.PressAsync("?");
@@ -119,6 +118,22 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         await page.ArriveAsync("/runs/");
         Assert.Empty(complaints);
         await page.CloseAsync();
+    }
+
+    // Both keys have to come within three seconds; again, should the machine have stood still in between.
+    private static async Task GoAsync(IPage page, string key, string path)
+    {
+        for (var tries = 0; tries < 3 && new Uri(page.Url).AbsolutePath != path; tries++)
+        {
+            await page.Keyboard.PressAsync("g");
+            await page.Keyboard.PressAsync(key);
+            for (var looks = 0; looks < 500 && new Uri(page.Url).AbsolutePath != path; looks++)
+            {
+                await Task.Delay(20);
+            }
+        }
+
+        await page.ArriveAsync(url => url.AbsolutePath == path);
     }
 
     [Fact]
@@ -211,7 +226,7 @@ public sealed class PagesTests(PagesFixture pages) : IClassFixture<PagesFixture>
         var count = page.Locator(".counts a", new PageLocatorOptions { HasText = "predictions since the start" }).Locator("strong");
         var before = await count.InnerTextAsync();
         await pages.SendAsync(25);
-        await Assertions.Expect(count).Not.ToHaveTextAsync(before, new LocatorAssertionsToHaveTextOptions { Timeout = 15_000 });
+        await Assertions.Expect(count).Not.ToHaveTextAsync(before);
         Assert.Empty(complaints);
         await page.CloseAsync();
     }

@@ -23,7 +23,7 @@ public sealed partial class FirstRolloutTests
             if (block.StartsWith("./slipway server", StringComparison.Ordinal))
             {
                 var server = block.Trim().Replace("./.rollout", place, StringComparison.Ordinal);
-                await script.WriteLineAsync($"{server} --port {new Uri(address).Port} --grpc-port 0 >{place}/log 2>&1 &\nuntil curl -sf {address}/health >/dev/null; do sleep 0.1; done");
+                await script.WriteLineAsync($"{server} --port {new Uri(address).Port} --grpc-port 0 >{place}/log 2>&1 &\nuntil curl -sf {address}/health >/dev/null; do kill -0 $! || {{ cat {place}/log; exit 1; }}; sleep 0.1; done");
             }
             else if (block.StartsWith("examples/rollout/traffic.sh", StringComparison.Ordinal))
             {

@@ -21,7 +21,7 @@ public sealed class StreamCrashTests
         Directory.CreateDirectory(Path.Combine(models, "echo", "1"));
         await File.WriteAllBytesAsync(Path.Combine(models, "echo", "1", "model.onnx"), TensorModels.Echo(OnnxElementType.Float, -1), Cancel);
         var definition = Path.Combine(folder, "stream.yaml");
-        await File.WriteAllTextAsync(definition, "kind: stream\nname: events\nmodel: echo\ninput: events\noutput: scores\nretry: 2s\nbatch: 20\n", Cancel);
+        await File.WriteAllTextAsync(definition, "kind: stream\nname: events\nmodel: echo\ninput: events\noutput: scores\nretry: 2s\nbatch: 2\n", Cancel);
         await using var redis = await TestRedis.StartAsync();
         await using var connection = await redis.OpenAsync();
         var address = string.Create(CultureInfo.InvariantCulture, $"redis://:{Uri.EscapeDataString(redis.Address.Password!)}@127.0.0.1:{redis.Address.Port}/1");
@@ -53,7 +53,7 @@ public sealed class StreamCrashTests
 
             var answered = new HashSet<string>();
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
-            limit.CancelAfter(TimeSpan.FromSeconds(60));
+            limit.CancelAfter(TimeSpan.FromMinutes(5));
             var answers = 0;
             while (answered.Count < Events)
             {
@@ -64,7 +64,7 @@ public sealed class StreamCrashTests
             }
 
             Assert.Equal(sent, answered);
-            Assert.InRange(answers, Events, Events + 40); // No more again than the batch that was under way at each kill.
+            Assert.InRange(answers, Events, Events + 4); // No more again than the batch that was under way at each kill.
             await ShownAsync(server, connection);
         }
         finally

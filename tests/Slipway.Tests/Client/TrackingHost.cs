@@ -31,12 +31,13 @@ internal sealed class TrackingHost : IAsyncDisposable
     public static async Task<TrackingHost> StartAsync() =>
         new(await AreaHost.StartAsync(services => services.AddSlipwayTracking(), app => app.MapSlipwayTracking()));
 
-    /// <summary>Quiet options: nothing by itself, problems collected, and an end that does not wait long.</summary>
+    /// <summary>Quiet options: nothing by itself, problems collected, and time for a machine that stalls.</summary>
     public RunOptions Options => new()
     {
         JournalDirectory = Journals,
         AutoLog = AutoLogOptions.None,
-        EndTimeout = TimeSpan.FromSeconds(5),
+        StartTimeout = TimeSpan.FromMinutes(2),
+        EndTimeout = TimeSpan.FromMinutes(2),
         OnProblem = Problems.Enqueue,
     };
 

@@ -16,6 +16,7 @@ using Slipway.Tests.Hosting;
 namespace Slipway.Tests.Governance;
 
 [Trait("capability", "GOV-02")]
+[Collection("The console shows one progress bar at a time")]
 public sealed class AuditReportTests
 {
     [Fact, Trait("capability", "GOV-23")]

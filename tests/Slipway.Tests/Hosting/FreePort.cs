@@ -6,11 +6,14 @@ namespace Slipway.Tests.Hosting;
 /// <summary>
 /// Ports for servers that have to be told theirs. They lie below those that the kernel gives to outgoing connections and to whoever asks for any port
 /// (from 32768 on with Linux, from 16000 with gVisor), so that none of these takes one before its server does, or while its server starts again.
+/// On Linux a name is held for each as long as this process lives, so that another process that asks gets others.
 /// </summary>
 public static class FreePort
 {
     private const int First = 11_000;
     private const int Count = 5_000;
+
+    private static readonly List<Socket> Held = [];
 
     // Each process begins elsewhere, and gives none twice before all were given.
     private static int _last = Random.Shared.Next(Count);
@@ -25,7 +28,10 @@ public static class FreePort
             try
             {
                 listener.Start();
-                return port;
+                if (TryHold(port))
+                {
+                    return port;
+                }
             }
             catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse)
             {
@@ -33,5 +39,31 @@ public static class FreePort
         }
 
         throw new InvalidOperationException($"Each of the ports {First} to {First + Count - 1} is in use.");
+    }
+
+    private static bool TryHold(int port)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return true;
+        }
+
+        var name = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            name.Bind(new UnixDomainSocketEndPoint($"\0slipway-port-{port}"));
+        }
+        catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse)
+        {
+            name.Dispose();
+            return false;
+        }
+
+        lock (Held)
+        {
+            Held.Add(name);
+        }
+
+        return true;
     }
 }

@@ -40,7 +40,7 @@ internal static class TestDatabase
                     Create(database);
                 }
 
-                address = $"{Cluster[..Cluster.LastIndexOf('/')]}/{database}?search_path=t_{Known.Count % SchemasOfDatabase}&pool_size=8";
+                address = $"{Cluster[..Cluster.LastIndexOf('/')]}/{database}?search_path=t_{Known.Count % SchemasOfDatabase}&pool_size=8&connect_timeout=60";
                 Known.Add(folder, address);
             }
 
@@ -72,7 +72,7 @@ internal static class TestDatabase
     private static void Create(string database)
     {
         var server = new Uri(Cluster!);
-        using var connection = new NpgsqlConnection($"Host={server.Host};Port={server.Port};Username={server.UserInfo};Database={server.AbsolutePath.Trim('/')};Pooling=false");
+        using var connection = new NpgsqlConnection($"Host={server.Host};Port={server.Port};Username={server.UserInfo};Database={server.AbsolutePath.Trim('/')};Pooling=false;Timeout=60;Command Timeout=120");
         connection.Open();
         connection.Execute($"CREATE DATABASE {database}");
     }

@@ -52,14 +52,14 @@ internal sealed class TestRedis : IAsyncDisposable
 
     private async Task UntilItAnswersAsync()
     {
-        for (var i = 0; ; i++)
+        for (var since = Stopwatch.GetTimestamp(); ;)
         {
             try
             {
                 await using var connection = await OpenAsync();
                 return;
             }
-            catch (Exception e) when (i < 200 && e is SocketException or IOException)
+            catch (Exception e) when (e is SocketException or IOException && !_process.HasExited && Stopwatch.GetElapsedTime(since) < TimeSpan.FromMinutes(2))
             {
                 await Task.Delay(25);
             }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Slipway.Client;
@@ -15,6 +16,7 @@ internal sealed class LiveServer : IAsyncDisposable
     private long _failures;
     private int _refused;
     private int _cut;
+    private readonly ConcurrentDictionary<string, int> _inARow = new(StringComparer.Ordinal);
     private long _dieAfter = long.MaxValue;
 
     public SlipwayClient Client { get; private set; } = null!;
@@ -35,7 +37,7 @@ internal sealed class LiveServer : IAsyncDisposable
         return live;
     }
 
-    /// <summary>Every so many requests 503, or a cut connection; 0 for never.</summary>
+    /// <summary>Every so many requests 503, or a cut connection; 0 for never. None fails more than three times in a row, since the client gives up after six.</summary>
     public void FailEvery(int refused, int cut)
     {
         _refused = refused;
@@ -63,13 +65,13 @@ internal sealed class LiveServer : IAsyncDisposable
             Interlocked.Increment(ref _failures);
             context.Abort();
         }
-        else if (_refused > 0 && number % _refused == 0)
+        else if (_refused > 0 && number % _refused == 0 && MayFail(context.Request))
         {
             Interlocked.Increment(ref _failures);
             context.Response.Headers.RetryAfter = "0";
             throw new SlipwayException(ErrorCode.Unavailable, "busy");
         }
-        else if (_cut > 0 && number % _cut == 0)
+        else if (_cut > 0 && number % _cut == 0 && MayFail(context.Request))
         {
             // Half of them after the work is done: the answer is lost, not the write.
             Interlocked.Increment(ref _failures);
@@ -85,7 +87,12 @@ internal sealed class LiveServer : IAsyncDisposable
         }
         else
         {
+            _inARow.TryRemove(Key(context.Request), out _);
             await next(context);
         }
     }
+
+    private bool MayFail(HttpRequest request) => _inARow.AddOrUpdate(Key(request), 1, (_, failures) => failures + 1) <= 3 || !_inARow.TryRemove(Key(request), out _);
+
+    private static string Key(HttpRequest request) => $"{request.Method} {request.Path}{request.QueryString}";
 }

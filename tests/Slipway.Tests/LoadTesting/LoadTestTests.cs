@@ -90,7 +90,7 @@ public sealed class LoadTestTests
         // Request i was to leave at 10·i ms and could not be answered before 400 ms: about 40 of 100 waited.
         var ordered = sent.ToList();
         Assert.Equal(100, ordered.Count);
-        Assert.All(Enumerable.Range(0, 35), i => Assert.True(ordered[i].LatencyMs >= 400 - (10 * i) - 2, $"request {i}: {ordered[i].LatencyMs} ms"));
+        Assert.All(Enumerable.Range(0, 35), i => Assert.True(ordered[i].LatencyMs >= 400 - (10 * i) - 20, $"request {i}: {ordered[i].LatencyMs} ms"));
         var step = LoadFigures.Step(100, 1, sent, 100, 0);
         Assert.False(step.Held);
         Assert.True(step.P95Ms > 300, $"p95 {step.P95Ms} ms");
@@ -100,7 +100,7 @@ public sealed class LoadTestTests
     public async Task Requests_leave_on_time_though_nothing_is_answered_and_count_as_failed_at_their_limit()
     {
         var starts = new ConcurrentBag<long>();
-        var sent = await OpenLoop.RunAsync(50, TimeSpan.FromSeconds(0.4), TimeSpan.FromSeconds(3), async ct =>
+        var sent = await OpenLoop.RunAsync(50, TimeSpan.FromSeconds(0.4), TimeSpan.FromSeconds(10), async ct =>
         {
             starts.Add(Stopwatch.GetTimestamp());
             await Task.Delay(Timeout.Infinite, ct);
@@ -109,9 +109,9 @@ public sealed class LoadTestTests
 
         // The last left before the first was given up.
         Assert.Equal(20, starts.Count);
-        Assert.True(Stopwatch.GetElapsedTime(starts.Min(), starts.Max()) < TimeSpan.FromSeconds(3));
+        Assert.True(Stopwatch.GetElapsedTime(starts.Min(), starts.Max()) < TimeSpan.FromSeconds(10));
         Assert.All(sent, request => Assert.False(request.IsGood));
-        Assert.All(sent, request => Assert.True(request.LatencyMs >= 2990, $"{request.LatencyMs} ms"));
+        Assert.All(sent, request => Assert.True(request.LatencyMs >= 9980, $"{request.LatencyMs} ms"));
     }
 
     [Fact]

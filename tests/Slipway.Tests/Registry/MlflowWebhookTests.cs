@@ -267,7 +267,7 @@ public sealed class MlflowWebhookTests : IAsyncLifetime
     }
 
     private static Task<RegistryHost> StartAsync(string trusted) => RegistryHost.StartAsync(
-        services => services.AddSlipwayTracking().AddSingleton(new WebhookOptions { TrustedHosts = [trusted], RetryAfter = TimeSpan.FromMilliseconds(20), Timeout = TimeSpan.FromSeconds(5) }),
+        services => services.AddSlipwayTracking().AddSingleton(new WebhookOptions { TrustedHosts = [trusted], RetryAfter = TimeSpan.FromMilliseconds(20), Timeout = TimeSpan.FromMinutes(1) }),
         app => app.MapSlipwayTracking());
 
     private async Task<JsonElement> CreateAsync(string url, string? secret, params string[] events) => (await SendAsync("POST", "webhooks", new
@@ -289,7 +289,7 @@ public sealed class MlflowWebhookTests : IAsyncLifetime
 
     private async Task UntilAsync(Func<bool> condition)
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (!condition())
         {
             Assert.False(patience.IsCancellationRequested, $"It did not come to pass: {_heard.Count} heard, {States()}.");

@@ -16,6 +16,7 @@ using static Slipway.Tests.Registry.RegistryHost;
 namespace Slipway.Tests.Registry;
 
 /// <summary>Files on disk become a version, by the client and by the command line.</summary>
+[Collection("The console shows one progress bar at a time")]
 public sealed class RegisterFilesTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("slipway-register-").FullName;

@@ -181,7 +181,7 @@ internal sealed class RegistryHost : IAsyncDisposable
     /// <summary>Overwrites one byte of a stored blob.</summary>
     public void Damage(string sha256)
     {
-        using var file = File.OpenWrite(Blobs.PathOf(sha256));
+        using var file = new FileStream(Blobs.PathOf(sha256), FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
         file.WriteByte((byte)'#');
     }
 

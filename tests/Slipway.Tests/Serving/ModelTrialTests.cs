@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
@@ -104,10 +105,17 @@ public sealed class ModelTrialTests
             {
                 using (process)
                 {
-                    if (IsTrial(process.Id) && process.TotalProcessorTime > TimeSpan.FromSeconds(3))
+                    try
                     {
-                        process.Kill();
-                        return;
+                        if (IsTrial(process.Id) && process.TotalProcessorTime > TimeSpan.FromSeconds(3))
+                        {
+                            process.Kill();
+                            return;
+                        }
+                    }
+                    catch (Exception e) when (e is InvalidOperationException or Win32Exception)
+                    {
+                        // That of another test, which has ended meanwhile.
                     }
                 }
             }

@@ -90,7 +90,7 @@ public sealed class PredictionLogTests
 
         journal = Directory.GetFiles(folder, "*.journal").Single();
         File.Move(journal, Path.ChangeExtension(journal, ".open")); // As a process leaves it that was killed while writing.
-        using (var file = File.OpenWrite(Path.ChangeExtension(journal, ".open")))
+        using (var file = new FileStream(Path.ChangeExtension(journal, ".open"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
         {
             file.SetLength(file.Length - 3);
         }

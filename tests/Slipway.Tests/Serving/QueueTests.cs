@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
 using Slipway.Contracts;
 using Slipway.Native.Onnx;
 using Slipway.Serving;
+using Slipway.Serving.Folder;
 using Slipway.Serving.Grpc;
 using Slipway.Serving.Queues;
 using Slipway.Storage;
@@ -78,6 +80,7 @@ public sealed class QueueTests
             open.Wait();
             outputs[..rows].Clear();
         });
+        model.Queue.Settings = model.Queue.Settings with { WaitMax = TimeSpan.FromMinutes(10) };
         host.Router.SetStable(model);
         open.Set();
         await host.InferAsync(ServingHost.Matrix(1, 2), "/v2/models/slow/infer"); // From now on it is known to be slow.
@@ -245,7 +248,7 @@ public sealed class QueueTests
     public async Task Known_features_are_answered_without_a_run()
     {
         await using var host = await ServingHost.StartAsync();
-        using var model = new Held(host, new QueueSettings { CacheEntries = 100 });
+        using var model = new Held(host, new QueueSettings { CacheEntries = 1 << 20 }); // So many places that no two features meet in one.
         model.LetGo();
 
         foreach (var value in new[] { 5f, 5, 6, 5 })
@@ -307,7 +310,7 @@ public sealed class QueueTests
             kind: serving
             name: {ServingHost.Model}
             instances: 3
-            queue: {"{max: 100, max_wait: 2s}"}
+            queue: {"{max: 100, max_wait: 10m}"}
             batching: {"{max_rows: 32, max_delay_ms: 5}"}
             cache: {"{entries: 1000}"}
             """;
@@ -318,7 +321,7 @@ public sealed class QueueTests
         {
             Instances = 3,
             WaitingMax = 100,
-            WaitMax = TimeSpan.FromSeconds(2),
+            WaitMax = TimeSpan.FromMinutes(10),
             BatchRowsMax = 32,
             BatchDelay = TimeSpan.FromMilliseconds(5),
             CacheEntries = 1000,
@@ -390,11 +393,15 @@ public sealed class QueueTests
     public async Task Over_grpc_too_much_at_once_is_resource_exhausted()
     {
         var server = new GrpcServer();
-        server.Add("busy", TensorModels.SumAndDifference(OnnxElementType.Float, null, -1, 2), config: "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 3000000 default_queue_policy { max_queue_size: 1 } }");
+        server.Add("busy", TensorModels.SumAndDifference(OnnxElementType.Float, null, -1, 2), config: "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 60000000 default_queue_policy { max_queue_size: 1 } }");
         await server.InitializeAsync();
         try
         {
-            var calls = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => server.CallAsync("ModelInfer", Sum("busy"), ModelInferResponse.Parser, server.Token)));
+            var sent = Enumerable.Range(0, 4).Select(_ => server.CallAsync("ModelInfer", Sum("busy"), ModelInferResponse.Parser, server.Token)).ToList();
+            await ServingHost.UntilAsync(() => sent.Count(call => call.IsCompleted) == 3);
+            var queue = server.App.Services.GetRequiredService<ModelFolder>().Find("busy", "1")!.Queue;
+            queue.Settings = queue.Settings with { BatchDelay = TimeSpan.Zero };
+            var calls = await Task.WhenAll(sent);
 
             Assert.Equal(1, calls.Count(call => call.Status == 0));
             Assert.All(calls.Where(call => call.Status != 0), call =>
@@ -444,7 +451,7 @@ public sealed class QueueTests
         {
             _host = host;
             var model = new LoadedModel("delay", "1.0.0", ServingFixtures.TwoFeatures, Score);
-            model.Queue.Settings = settings;
+            model.Queue.Settings = settings with { WaitMax = TimeSpan.FromMinutes(10) };
             Queue = model.Queue;
             host.Router.SetStable(model);
         }

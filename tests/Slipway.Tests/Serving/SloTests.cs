@@ -72,7 +72,7 @@ public sealed class SloTests
     public async Task Requests_are_counted_as_answered_failed_and_slow_and_survive_the_counter()
     {
         await using var host = await ServingHost.StartAsync();
-        var (store, clock, evaluator, reports) = Parts(host);
+        var (store, clock, evaluator, reports) = await PartsAsync(host);
         await ApplyAsync(host, "availability: 0.9\nlatency: {percentile: 90, max_ms: 5}\nthroughput: {per_second: 100, objective: 0.99}");
         var model = ServingFixtures.Model("1.0.0", model: ServingHost.Model);
         host.Router.SetStable(model);
@@ -112,7 +112,7 @@ public sealed class SloTests
     public async Task What_could_not_be_stored_is_counted_once_it_can()
     {
         await using var host = await ServingHost.StartAsync();
-        var (_, _, evaluator, reports) = Parts(host);
+        var (_, _, evaluator, reports) = await PartsAsync(host);
         await ApplyAsync(host, "availability: 0.9");
         var model = ServingFixtures.Model("1.0.0", model: ServingHost.Model);
         host.Router.SetStable(model);
@@ -136,7 +136,7 @@ public sealed class SloTests
     public async Task Minutes_that_refuse_less_than_was_promised_are_bad_and_those_with_more_to_do_are_not()
     {
         await using var host = await ServingHost.StartAsync();
-        var (store, clock, _, reports) = Parts(host);
+        var (store, clock, _, reports) = await PartsAsync(host);
         await ApplyAsync(host, "throughput: {per_second: 2, objective: 0.5}");
         foreach (var (total, refused) in new (long, long)[] { (120, 0), (120, 1), (121, 30), (10, 10) })
         {
@@ -153,7 +153,7 @@ public sealed class SloTests
     public async Task An_alert_opens_rises_and_closes_with_its_audit_rows()
     {
         await using var host = await ServingHost.StartAsync();
-        var (store, clock, evaluator, reports) = Parts(host);
+        var (store, clock, evaluator, reports) = await PartsAsync(host);
         await ApplyAsync(host, "availability: 0.99");
         async Task Minutes(int count, long failed)
         {
@@ -217,8 +217,9 @@ public sealed class SloTests
         Assert.Contains($"'{field}'", fault.Message, StringComparison.Ordinal);
     }
 
-    private static (SloStore Store, ManualClock Clock, SloEvaluator Evaluator, SloReports Reports) Parts(ServingHost host)
+    private static async Task<(SloStore Store, ManualClock Clock, SloEvaluator Evaluator, SloReports Reports)> PartsAsync(ServingHost host)
     {
+        await host.Area.Service<SloEvaluator>().StopAsync(Cancel); // The host's own looks every ten seconds.
         var clock = new ManualClock();
         var store = host.Area.Service<SloStore>();
         var reports = new SloReports(store, clock, host.Area.Service<IMeterFactory>());

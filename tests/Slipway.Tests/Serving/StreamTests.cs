@@ -174,7 +174,8 @@ public sealed class StreamTests : IAsyncLifetime
         Assert.Equal(404, (await _host.Area.PostAsync("/api/slipway/v1/streams/early/pause", new { reason = "maintenance" })).Status);
         var (_, paused) = await _host.Area.PostAsync("/api/slipway/v1/streams/late/pause", new { reason = "maintenance" });
         Assert.Equal(("paused", "maintenance"), (paused.GetProperty("state").GetString(), paused.GetProperty("pause_reason").GetString()));
-        await Task.Delay(2500, Cancel); // Longer than a worker takes to stop.
+        // Once its worker has closed its connection, which asked for more.
+        await UntilAsync(async () => !(await _connection.CallAsync(Cancel, "CLIENT", "LIST")).Text.Contains("cmd=xreadgroup", StringComparison.Ordinal));
         await AddAsync("flights", "flight:distance", "1000", "calendar:hour", "17");
         await Task.Delay(500, Cancel);
         Assert.Single(await ReadAsync("scores", 1));
@@ -242,7 +243,7 @@ public sealed class StreamTests : IAsyncLifetime
     private async Task<List<Dictionary<string, string>>> ReadAsync(string stream, int count)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
-        limit.CancelAfter(TimeSpan.FromSeconds(30));
+        limit.CancelAfter(TimeSpan.FromMinutes(5));
         while (true)
         {
             var entries = (await _connection.CallAsync(limit.Token, "XRANGE", stream, "-", "+")).Items!;
@@ -257,7 +258,7 @@ public sealed class StreamTests : IAsyncLifetime
 
     private static async Task UntilAsync(Func<Task<bool>> condition)
     {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (!await condition())
         {
             await Task.Delay(50, limit.Token);

@@ -68,6 +68,7 @@ public sealed class TensorLogTests
         await ServingHost.UntilAsync(() => comparison.Snapshot().Compared == 4);
         var snapshot = comparison.Snapshot();
         Assert.Equal((1, 1, 0, 0), (snapshot.Disagreements, snapshot.DecisionsDiffer, snapshot.Incomparable, snapshot.Errors));
+        await ServingHost.UntilAsync(() => host.Area.Service<PredictionLog>().Written == 8); // A copy is compared first, and logged then.
         Assert.Equal(4L, Assert.Single(await LoggedAsync(host, "SELECT count(*) FROM {0} WHERE arm = 'shadow'"))[0]);
     }
 

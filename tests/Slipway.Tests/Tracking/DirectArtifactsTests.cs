@@ -58,7 +58,7 @@ public sealed class DirectArtifactsTests : IDisposable
         using var made = Process.Start("mkfifo", Path.Combine(_folder, "pipe"));
         await made.WaitForExitAsync(Cancel);
 
-        var refused = await Assert.ThrowsAsync<SlipwayException>(() => Task.Run(() => _artifacts.OpenAsync(Run, "pipe", Cancel)).WaitAsync(TimeSpan.FromSeconds(10), Cancel));
+        var refused = await Assert.ThrowsAsync<SlipwayException>(() => Task.Run(() => _artifacts.OpenAsync(Run, "pipe", Cancel)).WaitAsync(TimeSpan.FromMinutes(2), Cancel));
 
         Assert.Equal(ErrorCode.NotFound, refused.Code);
         Assert.Contains("no regular file", refused.Message, StringComparison.Ordinal);

@@ -251,7 +251,7 @@ public sealed class ExternalWriteBackTests : IAsyncLifetime
 
     private static async Task WaitAsync(Func<bool> condition)
     {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (!condition())
         {
             await Task.Delay(20, limit.Token);

@@ -108,7 +108,7 @@ public sealed class RolloutControllerTests
         await using var host = await RolloutHost.StartAsync(new Behaviour(ErrorRate: 1), interval: TimeSpan.FromMilliseconds(20), spec: shadowless);
         var rollout = await host.BeginAsync();
         var failedBefore = 0;
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         while (host.Router.Find(RolloutHost.Model)!.Candidate is not null)
         {
             deadline.Token.ThrowIfCancellationRequested();
@@ -197,7 +197,7 @@ public sealed class RolloutControllerTests
         var rollout = await host.BeginAsync();
         await host.RunAsync(rollout.Id, untilStep: 1);
         using var open = new ManualResetEventSlim();
-        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromSeconds(30)), default);
+        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromMinutes(5)), default);
         await Task.Delay(2000); // Longer than the lease is good without being renewed.
         await host.SendAsync(3000);
 
@@ -225,7 +225,7 @@ public sealed class RolloutControllerTests
         var rollout = await host.BeginAsync();
         await host.RunAsync(rollout.Id, untilStep: 1);
         using var open = new ManualResetEventSlim();
-        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromSeconds(30)), default);
+        var blocked = host.Service<Database>().WriteAsync(_ => open.Wait(TimeSpan.FromMinutes(5)), default);
         await host.SendAsync(2000);
         var look = host.Controller.LookAtAllAsync(default); // It wants to write that the step has passed.
 

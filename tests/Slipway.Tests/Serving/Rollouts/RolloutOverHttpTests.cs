@@ -58,7 +58,7 @@ public sealed class RolloutOverHttpTests
     {
         await using var host = await StartAsync();
         var good = OnnxConverters.LogisticRegression(ServingFixtures.TwoFeatures, [0, 0], [1, 1], [0.001, 0], 0.01);
-        var version = await StageAsync(host, OnnxConverters.WithBallast(good, 256, 30));
+        var version = await StageAsync(host, OnnxConverters.WithBallast(good, 256, 10));
         var id = await BeginAsync(host, version);
 
         var (ended, statuses) = await SendUntilEndedAsync(host, id);
@@ -101,7 +101,7 @@ public sealed class RolloutOverHttpTests
     private static async Task<(RolloutResponse Ended, ConcurrentDictionary<int, int> Statuses)> SendUntilEndedAsync(ServingHost host, string id)
     {
         var statuses = new ConcurrentDictionary<int, int>();
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(90));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         RolloutResponse? ended = null;
         await Task.WhenAll(Enumerable.Range(0, 4).Select(client => Task.Run(async () =>
         {

@@ -79,7 +79,7 @@ public sealed class TraceApiTests : IAsyncLifetime
     {
         await _client.State("tr-1", tags: new() { ["mlflow.traceName"] = new string('a', 5000) + "b" });
 
-        var (status, found) = await _client.Search("name RLIKE '(a+)+$'").WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        var (status, found) = await _client.Search("name RLIKE '(a+)+$'").WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
 
         Assert.Equal(200, status);
         Assert.Equal("", TraceClient.Names(found));
