@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.Json;
 using Google.Protobuf;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Slipway.Contracts.Identity;
 using Slipway.Identity;
 using Slipway.Identity.Grants;
@@ -229,17 +230,19 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         {
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-            Content = new EndlessContent(first: Simple().ToByteArray()),
+            Content = new EndlessContent(),
         };
         request.Headers.TryAddWithoutValidation("authorization", $"Bearer {own.Token}");
-        using var answer = await own.Grpc.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel); // That to the first message.
+        var asking = own.Grpc.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Cancel);
+        await Task.Delay(300, Cancel); // The server has read what there is; sooner, the answer is the same.
 
+        // First what a stop begins with: once the connection is closed, HttpClient may forget an answer that it has and nobody has taken yet.
         var started = System.Diagnostics.Stopwatch.GetTimestamp();
-        var stopping = own.App.StopAsync(Cancel);
-        await answer.Content.CopyToAsync(Stream.Null, Cancel);
-        await stopping;
+        own.App.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        using var answer = await asking;
+        await own.App.StopAsync(Cancel);
 
-        Assert.Equal("14", answer.TrailingHeaders.GetValues("grpc-status").Single());
+        Assert.Equal("14", answer.Headers.GetValues("grpc-status").Single());
         Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalSeconds, 0, 25);
     }
 
@@ -539,12 +542,11 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
     /// <summary>A frame that says more than ever comes.</summary>
     private sealed class EndlessContent : HttpContent
     {
-        private readonly byte[] _sent;
+        private readonly bool _begins;
 
-        public EndlessContent(bool begins = true, byte[]? first = null)
+        public EndlessContent(bool begins = true)
         {
-            byte[] whole = first is null ? [] : [0, 0, 0, (byte)(first.Length >> 8), (byte)first.Length, .. first];
-            _sent = begins ? [.. whole, 0, 0, 0, 1, 0, 1, 2] : whole;
+            _begins = begins;
             Headers.ContentType = new("application/grpc");
         }
 
@@ -552,7 +554,7 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
 
         protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
         {
-            await stream.WriteAsync(_sent, cancellationToken);
+            await stream.WriteAsync(_begins ? new byte[] { 0, 0, 0, 1, 0, 1, 2 } : [], cancellationToken);
             await stream.FlushAsync(cancellationToken);
             await Task.Delay(Timeout.Infinite, cancellationToken);
         }
