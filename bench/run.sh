@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints ratios measured in one run: inference against bare Kestrel, the point-in-time join against plain DuckDB, start and memory.
-#   bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [allocations] [streams] [join] [start] [--rounds N] [--seconds N] [--connections N] [--pin]
+#   bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [allocations] [streams] [join] [start] [memory [--minutes N]] [--rounds N] [--seconds N] [--connections N] [--pin]
 # docs/reference/benchmarks.md says what is compared with what.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../scripts/build.sh"

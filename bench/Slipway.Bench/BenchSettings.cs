@@ -9,6 +9,9 @@ internal sealed record BenchSettings
     /// <summary>Length of one load of one contestant.</summary>
     public int Seconds { get; init; } = 4;
 
+    /// <summary>Length of the load under which memory is looked at.</summary>
+    public int Minutes { get; init; } = 10;
+
     /// <summary>Loads before the first that counts, a quarter of a minute in all: the runtime compiles hot code anew, from what it has seen, for that long.</summary>
     public int WarmUps => Math.Max(1, (15 + Seconds - 1) / Seconds);
 

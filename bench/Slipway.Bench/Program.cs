@@ -34,7 +34,7 @@ for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
-        case "serving" or "grpc" or "half" or "fastify" or "fastapi" or "batching" or "allocations" or "streams" or "join" or "start" or "registration":
+        case "serving" or "grpc" or "half" or "fastify" or "fastapi" or "batching" or "allocations" or "streams" or "join" or "start" or "registration" or "memory":
             sections.Add(args[i]);
             break;
         case "--rounds" when i + 1 < args.Length:
@@ -52,12 +52,15 @@ for (var i = 0; i < args.Length; i++)
         case "--readings" when i + 1 < args.Length:
             settings = settings with { Readings = int.Parse(args[++i], CultureInfo.InvariantCulture) };
             break;
+        case "--minutes" when i + 1 < args.Length:
+            settings = settings with { Minutes = int.Parse(args[++i], CultureInfo.InvariantCulture) };
+            break;
         case "--pin":
             settings = settings with { Pin = true };
             break;
         default:
             Console.Error.WriteLine(
-                "usage: bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [allocations] [streams] [join] [start] [registration] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
+                "usage: bench/run.sh [serving] [grpc] [half] [fastify] [fastapi] [batching] [allocations] [streams] [join] [start] [registration] [memory [--minutes N]] [--rounds N] [--seconds N] [--connections N] [--pin] [--labels N] [--readings N]");
             return 2;
     }
 }
@@ -116,6 +119,12 @@ if (all || sections.Contains("start"))
 if (all || sections.Contains("registration"))
 {
     await RegistrationBench.RunAsync(settings);
+}
+
+// Only where it is named: it takes ten minutes, and leaves gigabytes of predictions.
+if (sections.Contains("memory"))
+{
+    await ServingBench.MemoryAsync(settings);
 }
 
 return 0;

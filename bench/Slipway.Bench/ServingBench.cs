@@ -122,6 +122,30 @@ internal static class ServingBench
         await ServedModel.RequireCanaryAsync(client);
     }
 
+    /// <summary>Memory of the server at full load, at the end of each minute.</summary>
+    public static async Task MemoryAsync(BenchSettings settings)
+    {
+        await using var server = await MeasuredProcess.SlipwayAsync(ServedModel.Data, settings.Pin);
+        using var client = new SlipwayClient(server.Address, await ServedModel.PrepareAsync(server.Address));
+        var bodies = Path.Combine(BenchSettings.Folder, "bodies.jsonl");
+        await File.WriteAllLinesAsync(bodies, (await ServedModel.RowsAsync(client)).Select(row => row.Features));
+        Console.WriteLine($"\nMemory at full load, {settings.Connections} connections");
+        Console.WriteLine($"  before:     {Memory()}");
+        for (var minute = 1; minute <= settings.Minutes; minute++)
+        {
+            var load = await Wrk.RunAsync(server, Infer, bodies, seconds: 60, settings);
+            Console.WriteLine($"  minute {minute,3}: {Memory()}, {load.PerSecond:0} requests/s");
+        }
+
+        await ServedModel.RequireCanaryAsync(client);
+
+        string Memory()
+        {
+            var (resident, anonymous) = server.MemoryMiB();
+            return $"{resident:0} MiB resident, of which {anonymous:0} not backed by files";
+        }
+    }
+
     /// <summary>A scikit-learn forest of the same size behind FastAPI, in turn.</summary>
     public static async Task FastApiAsync(BenchSettings settings)
     {

@@ -36,7 +36,8 @@ internal static partial class ExportCommand
             }
 
             using var client = connection.Connect(args);
-            var scaling = Scaling.Of(args.GetValue(least), args.GetValue(most), args.GetValue(depth), (await client.GetAsync<DeploymentReport>($"deployments/{Uri.EscapeDataString(args.GetRequiredValue(model))}", ct)).Scaling);
+            var deployment = await client.GetAsync<DeploymentReport>($"deployments/{Uri.EscapeDataString(args.GetRequiredValue(model))}", ct);
+            var scaling = Scaling.Of(args.GetValue(least), args.GetValue(most), args.GetValue(depth), deployment.Scaling);
             if (scaling.Least < 1 || scaling.Most < scaling.Least || scaling.Target < 1)
             {
                 throw new SlipwayException(ErrorCode.InvalidArgument, "--min-replicas must be at least 1, --max-replicas no fewer, and --queue-target at least 1.");
@@ -46,7 +47,7 @@ internal static partial class ExportCommand
             var half = Directory.CreateDirectory($"{to}.part-{Guid.NewGuid():N}").FullName;
             try
             {
-                var written = await WriteAsync(client, args.GetRequiredValue(model), args.GetRequiredValue(version), half, args.GetRequiredValue(image), scaling, ct);
+                var written = await WriteAsync(client, args.GetRequiredValue(model), args.GetRequiredValue(version), half, args.GetRequiredValue(image), deployment.Serving, scaling, ct);
                 if (isTar)
                 {
                     await TarFile.CreateFromDirectoryAsync(half, $"{half}.tar", includeBaseDirectory: false, ct);
@@ -77,7 +78,7 @@ internal static partial class ExportCommand
 
     private static string OwnVersion => typeof(ExportCommand).Assembly.GetName().Version!.ToString(3);
 
-    private static async Task<Exported> WriteAsync(SlipwayClient client, string model, string reference, string folder, string image, Scaling scaling, CancellationToken ct)
+    private static async Task<Exported> WriteAsync(SlipwayClient client, string model, string reference, string folder, string image, string? serving, Scaling scaling, CancellationToken ct)
     {
         var passport = await client.GetAsync<VersionPassport>($"models/{Uri.EscapeDataString(model)}/versions/{Uri.EscapeDataString(reference)}/passport", ct);
         var version = passport.Version;
@@ -105,13 +106,19 @@ internal static partial class ExportCommand
         }
 
         await File.WriteAllTextAsync(Path.Combine(folder, "models", name, "config.pbtxt"), $"name: \"{name}\"\nbackend: \"onnxruntime\"\n", ct);
+        // As it was applied: the folder it lies in names the model.
+        if (serving is not null)
+        {
+            await File.WriteAllTextAsync(Path.Combine(folder, "models", name, "serving.yaml"), serving, ct);
+        }
+
         await File.WriteAllTextAsync(Path.Combine(folder, "passport.json"), JsonSerializer.Serialize(passport, Readable), ct);
         var example = Example(file);
         await File.WriteAllTextAsync(Path.Combine(folder, "example-request.json"), example, ct);
         var kubernetes = Directory.CreateDirectory(Path.Combine(folder, "kubernetes")).FullName;
         foreach (var (path, text) in new[]
         {
-            (Path.Combine(kubernetes, "slipway.yaml"), Kubernetes(name, model, version.Version, image, scaling)),
+            (Path.Combine(kubernetes, "slipway.yaml"), Kubernetes(name, model, version.Version, image, scaling, serving is not null)),
             (Path.Combine(folder, "docker-compose.yaml"), Compose(name, image)),
             (Path.Combine(folder, $"slipway-{name}.service"), Systemd(name, model, version.Version)),
             (Path.Combine(folder, "README.md"), Readme(name, model, version, scaling)),
@@ -164,10 +171,10 @@ internal static partial class ExportCommand
         return name.Length > 0 ? name : "model";
     }
 
-    private static string Kubernetes(string name, string model, string version, string image, Scaling scaling) =>
+    private static string Kubernetes(string name, string model, string version, string image, Scaling scaling, bool hasServing) =>
         $$$"""
         # {{{model}}} {{{version}}}. Before the first time:
-        #   kubectl create configmap {{{name}}}-config --from-file=config.pbtxt=models/{{{name}}}/config.pbtxt
+        #   kubectl create configmap {{{name}}}-config --from-file=config.pbtxt=models/{{{name}}}/config.pbtxt{{{(hasServing ? $" --from-file=serving.yaml=models/{name}/serving.yaml" : "")}}}
         #   kubectl create configmap {{{name}}}-model --from-file=model.onnx=models/{{{name}}}/1/model.onnx      (up to 1 MiB; mount a volume for more)
         #   kubectl create secret generic {{{name}}}-slipway --from-literal=database=postgresql://...          (users and keys, shared by all replicas)
         apiVersion: apps/v1
@@ -211,7 +218,7 @@ internal static partial class ExportCommand
                   volumeMounts:
                     - {name: data, mountPath: /data}
                     - {name: tmp, mountPath: /tmp}
-                    - {name: config, mountPath: /models/{{{name}}}/config.pbtxt, subPath: config.pbtxt}
+                    - {name: config, mountPath: /models/{{{name}}}/config.pbtxt, subPath: config.pbtxt}{{{(hasServing ? $"\n            - {{name: config, mountPath: /models/{name}/serving.yaml, subPath: serving.yaml}}" : "")}}}
                     - {name: model, mountPath: /models/{{{name}}}/1}
               volumes:
                 - {name: data, emptyDir: {}}
@@ -321,6 +328,8 @@ internal static partial class ExportCommand
 
         Any server of the Open Inference Protocol that reads Triton's layout runs `models` as well. It takes the model's own input{completed}.
 
+        `models/{name}` may hold `serving.yaml`: what was declared for the model's queue, batches, kept answers and log, which Slipway reads and others leave alone.
+
         - `kubernetes/slipway.yaml`: {scaling.Least} to {scaling.Most} replicas, one more for every {scaling.Target} requests that {(scaling.CountsRuns ? "run or wait" : "wait")} in each; its first lines say what to create before
         - `docker-compose.yaml`, `slipway-{name}.service`: the same on one machine
 
@@ -344,7 +353,7 @@ internal static partial class ExportCommand
         public string Metric => CountsRuns ? "slipway_serving_concurrency" : "slipway_serving_queue_depth";
 
         public string Note => ToZero
-            ? "\n# The model's policy has min: 0. A HorizontalPodAutoscaler does not go below 1 replica: the last one stays, and gives the model's memory back\n# where a serving definition with that policy is applied to it (slipway apply)."
+            ? "\n# The model's policy has min: 0. A HorizontalPodAutoscaler does not go below 1 replica: the last one stays, and gives the model's memory back."
             : "";
 
         public static Scaling Of(int? least, int? most, int? queueTarget, ScalingReport? policy)

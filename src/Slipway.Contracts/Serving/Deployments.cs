@@ -76,6 +76,9 @@ public sealed record DeploymentSummary(string Model, bool Ready, bool Sticky, IR
 public sealed record DeploymentReport(
     DeploymentSummary Now, IReadOnlyList<DeploymentRecord> History, IReadOnlyList<TrafficPoint> Traffic, long PredictionsLogged, long PredictionsDropped)
 {
+    /// <summary>The definition of kind <c>serving</c> that is applied to the model, as its YAML; null when there is none.</summary>
+    public string? Serving { get; init; }
+
     /// <summary>The model's scaling policy; null when it has none.</summary>
     public ScalingReport? Scaling { get; init; }
 }

@@ -66,9 +66,11 @@ public sealed class DeploymentReports : IDisposable
             throw new SlipwayException(ErrorCode.NotFound, $"Model '{model}' is not registered; GET /api/slipway/v1/models lists those that are.");
         }
 
+        var serving = _definitions.Find(ServingKind.Name, model)?.Yaml;
         return new DeploymentReport(Summary(model), _deployments.List(model), _timeline.Points(model), _log.Written, _log.Dropped)
         {
-            Scaling = _definitions.Find(ServingKind.Name, model) is { } serving && ScalingPolicy.In(serving.Yaml) is { } policy ? new ScalingReport(policy.Min, policy.Max, policy.Target, policy.Idle.TotalSeconds) : null,
+            Serving = serving,
+            Scaling = serving is not null && ScalingPolicy.In(serving) is { } policy ? new ScalingReport(policy.Min, policy.Max, policy.Target, policy.Idle.TotalSeconds) : null,
         };
     }
 

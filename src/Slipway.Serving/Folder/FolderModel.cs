@@ -7,15 +7,17 @@ using Slipway.Native.Onnx;
 using Slipway.Registry.Formats;
 using Slipway.Serving.Protocol;
 using Slipway.Serving.Queues;
+using Slipway.Storage.Definitions;
 
 namespace Slipway.Serving.Folder;
 
-/// <summary>One model of the folder: <c>name/1/model.onnx</c>, <c>name/2/model.onnx</c>, and perhaps <c>name/config.pbtxt</c>.</summary>
+/// <summary>One model of the folder: <c>name/1/model.onnx</c>, <c>name/2/model.onnx</c>, and perhaps <c>name/config.pbtxt</c> and <c>name/serving.yaml</c>.</summary>
 /// <param name="Versions">Those that the configuration lets be served, by number.</param>
 /// <param name="Fault">Why it cannot be served, without a full stop; null when it is.</param>
 internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versions, string? Fault)
 {
     public const string ConfigName = "config.pbtxt";
+    public const string ServingName = "serving.yaml";
     private const string DefaultFile = "model.onnx";
 
     // What a configuration may say that changes nothing here, or is told to be left aside.
@@ -43,9 +45,26 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
                 .Select(text => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number.ToString(CultureInfo.InvariantCulture) == text ? number : 0) // 01 is no other 1.
                 .Where(number => number > 0).Order().ToList();
             var served = Choose(config, versions);
-            return served.Count == 0
-                ? new FolderModel(None, versions.Count == 0 ? "it has no version: no subfolder is named by a number, such as 1" : "its version_policy names no version that is there")
-                : new FolderModel(served.ToDictionary(number => number, number => LoadVersion(folder, name, number, config, logger)), null);
+            if (served.Count == 0)
+            {
+                return new FolderModel(None, versions.Count == 0 ? "it has no version: no subfolder is named by a number, such as 1" : "its version_policy names no version that is there");
+            }
+
+            var serving = ReadServing(Path.Combine(folder, ServingName));
+            var loaded = served.ToDictionary(number => number, number => LoadVersion(folder, name, number, config, logger));
+            if (serving is not null)
+            {
+                foreach (var version in loaded.Values)
+                {
+                    version.Use(serving);
+                }
+            }
+
+            return new FolderModel(loaded, null);
+        }
+        catch (SlipwayException e)
+        {
+            return new FolderModel(None, $"{ServingName}: {e.Message.TrimEnd('.')}");
         }
         catch (Exception e) when (e is FormatException or OnnxException or IOException or UnauthorizedAccessException)
         {
@@ -58,6 +77,9 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
             return new FolderModel(None, e is OutOfMemoryException ? "there is not enough memory to load it" : "loading it failed; the server's log says why");
         }
     }
+
+    // As `slipway export` leaves it. The folder names the model, whatever the file was applied to where it comes from.
+    private static ServingSettings? ReadServing(string file) => File.Exists(file) ? ServingKind.Parse(DefinitionYaml.Parse(File.ReadAllText(file))).Settings : null;
 
     private static void CheckSettings(string name, ConfigText config, ILogger logger)
     {

@@ -45,7 +45,7 @@ internal sealed class ModelFolder(ServingOptions options, ModelRouter router, Mo
 
             foreach (var version in loaded.Versions.Values)
             {
-                // What is declared for the model holds for it too, over what its configuration says of queues.
+                // What is applied to the model on this server holds for it too, over what its folder says.
                 version.UseDefinitions(definitions, keepsQueue: true);
             }
 

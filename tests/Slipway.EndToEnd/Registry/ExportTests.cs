@@ -152,6 +152,15 @@ public sealed class ExportTests
         var (scaler, other) = (Load(Path.Combine(to, "kubernetes", "slipway.yaml"))[2], Load(Path.Combine($"{to}-2", "kubernetes", "slipway.yaml"))[2]);
         Assert.Equal(("1", "5"), (Text(scaler, "spec", "minReplicas"), Text(scaler, "spec", "maxReplicas")));
         Assert.Equal(("slipway_serving_concurrency", "3"), (Text(Items(scaler, "spec", "metrics")[0], "pods", "metric", "name"), Text(Items(scaler, "spec", "metrics")[0], "pods", "target", "averageValue")));
+        Assert.Equal(await File.ReadAllTextAsync(file, Cancel), await File.ReadAllTextAsync(Path.Combine(to, "models", "late-parcel", "serving.yaml"), Cancel));
+        var mounts = Items(Items(Load(Path.Combine(to, "kubernetes", "slipway.yaml"))[0], "spec", "template", "spec", "containers")[0], "volumeMounts").Select(mount => Text(mount, "mountPath"));
+        Assert.Contains("/models/late-parcel/serving.yaml", mounts);
+        await using (var elsewhere = await RunningServer.StartAsync(Path.Combine(place, "scaled-data"), Cancel, "--model-repository", Path.Combine(to, "models")))
+        {
+            await ScoreAsync(elsewhere, "/v2/models/late-parcel/infer");
+        }
+
+        Directory.Delete(Path.Combine(place, "scaled-data"), recursive: true);
         Assert.Contains("# The model's policy has min: 0. A HorizontalPodAutoscaler does not go below 1 replica", await File.ReadAllTextAsync(Path.Combine(to, "kubernetes", "slipway.yaml"), Cancel), StringComparison.Ordinal);
         Assert.Equal(("2", "5"), (Text(other, "spec", "minReplicas"), Text(other, "spec", "maxReplicas")));
         Assert.Equal(("slipway_serving_queue_depth", "7"), (Text(Items(other, "spec", "metrics")[0], "pods", "metric", "name"), Text(Items(other, "spec", "metrics")[0], "pods", "target", "averageValue")));

@@ -66,13 +66,18 @@ public sealed class GrpcServer : IAsyncLifetime
     }
 
     /// <summary>Puts a model into the folder.</summary>
-    public void Add(string name, byte[] onnx, int version = 1, string? config = null)
+    public void Add(string name, byte[] onnx, int version = 1, string? config = null, string? serving = null)
     {
         var folder = Directory.CreateDirectory(Path.Combine(Repository, name, version.ToString(CultureInfo.InvariantCulture))).FullName;
         File.WriteAllBytes(Path.Combine(folder, "model.onnx"), onnx);
         if (config is not null)
         {
             File.WriteAllText(Path.Combine(Repository, name, "config.pbtxt"), config);
+        }
+
+        if (serving is not null)
+        {
+            File.WriteAllText(Path.Combine(Repository, name, "serving.yaml"), serving);
         }
     }
 

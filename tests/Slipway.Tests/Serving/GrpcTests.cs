@@ -441,6 +441,12 @@ public sealed class GrpcTests(GrpcServer server) : IClassFixture<GrpcServer>
         Assert.Empty(await IndexAsync("{\"ready\":true}", "versions"));
 
         // What cannot be loaded says why; what cannot be is not built.
+        server.Add("declared", TensorModels.Echo(OnnxElementType.Float, 4), serving: "kind: serving\nname: declared\nqueue: {max: -1}\n");
+        var declared = await server.Http.PostAsync("/v2/repository/models/declared/load", null, Cancel);
+        Assert.Equal(HttpStatusCode.BadRequest, declared.StatusCode);
+        Assert.StartsWith("failed to load 'declared': serving.yaml: line 3: 'queue.max' must be a whole number", (await declared.Content.ReadFromJsonAsync<JsonElement>(Cancel)).GetProperty("error").GetString(), StringComparison.Ordinal);
+        Directory.Delete(Path.Combine(server.Repository, "declared"), recursive: true);
+        await server.Http.PostAsync("/v2/repository/models/declared/unload", null, Cancel);
         foreach (var (name, config, expected) in new (string, string, string)[]
         {
             ("sequence", "sequence_batching { }", "failed to load 'sequence': config.pbtxt: 'sequence_batching' is not built."),

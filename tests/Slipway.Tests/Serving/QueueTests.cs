@@ -345,6 +345,29 @@ public sealed class QueueTests
         Assert.Contains("'fallback' must not be empty", nobody.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_folder_s_own_definition_holds_until_another_is_applied()
+    {
+        var server = new GrpcServer();
+        server.Add("declared", TensorModels.Echo(OnnxElementType.Float, -1, 2), config: "instance_group { count: 5 }", serving: "kind: serving\nname: Another's name\ninstances: 2\nqueue: {max: 3}\nbatching: {max_rows: 4}\nlog: {sample: 0.5}\n");
+        await server.InitializeAsync();
+        try
+        {
+            var model = server.App.Services.GetRequiredService<ModelFolder>().Find("declared", "1")!;
+            Assert.Equal(QueueSettings.Default with { Instances = 2, WaitingMax = 3, BatchRowsMax = 4 }, model.Queue.Settings);
+            Assert.Equal(0.5, model.Log.Share);
+
+            await server.App.Services.GetRequiredService<IEnumerable<IDefinitionKind>>().Single(one => one.Kind == "serving").ApplyAsync("kind: serving\nname: declared\ninstances: 3\n", Caller.System("test"), Cancel);
+            Assert.Equal(QueueSettings.Default with { Instances = 3 }, model.Queue.Settings);
+            Assert.Equal(System.Net.HttpStatusCode.OK, (await server.Http.PostAsync("/v2/repository/models/declared/load", null, Cancel)).StatusCode);
+            Assert.Equal(QueueSettings.Default with { Instances = 3 }, server.App.Services.GetRequiredService<ModelFolder>().Find("declared", "1")!.Queue.Settings);
+        }
+        finally
+        {
+            await server.DisposeAsync();
+        }
+    }
+
     [Fact, Trait("capability", "X-40"), Trait("capability", "MON-10")]
     public async Task Tensors_are_joined_row_by_row_as_a_triton_configuration_asks()
     {
