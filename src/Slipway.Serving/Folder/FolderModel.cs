@@ -64,7 +64,7 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
         }
         catch (SlipwayException e)
         {
-            return new FolderModel(None, $"{ServingName}: {e.Message.TrimEnd('.')}");
+            return new FolderModel(None, e.Message.TrimEnd('.'));
         }
         catch (Exception e) when (e is FormatException or OnnxException or IOException or UnauthorizedAccessException)
         {
@@ -79,7 +79,17 @@ internal sealed record FolderModel(IReadOnlyDictionary<long, LoadedModel> Versio
     }
 
     // As `slipway export` leaves it. The folder names the model, whatever the file was applied to where it comes from.
-    private static ServingSettings? ReadServing(string file) => File.Exists(file) ? ServingKind.Parse(DefinitionYaml.Parse(File.ReadAllText(file))).Settings : null;
+    private static ServingSettings? ReadServing(string file)
+    {
+        try
+        {
+            return File.Exists(file) ? ServingKind.Parse(DefinitionYaml.Parse(File.ReadAllText(file))).Settings : null;
+        }
+        catch (SlipwayException e)
+        {
+            throw new SlipwayException(e.Code, $"{ServingName}: {e.Message}", e);
+        }
+    }
 
     private static void CheckSettings(string name, ConfigText config, ILogger logger)
     {
